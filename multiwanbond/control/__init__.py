@@ -1,0 +1,1 @@
+"""Commands to a running daemon and its replies, over a Unix socket."""

@@ -1,0 +1,62 @@
+"""Rare things the operator wants to know; the daemon logs them and plugins may act on them."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.path_state import PathState, Trigger
+
+
+class CloseReason(Enum):
+    """Why a bond ended. The values are on the wire (close frame)."""
+
+    SHUT_DOWN = 0
+    """The operator ended the daemon."""
+    REPLACED = 1
+    """The peer started afresh."""
+    SILENT = 2
+    """Nothing authentic was heard for too long."""
+    REMOVED = 3
+    """The peer is no longer configured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BondOpened:
+    """A handshake completed and both ends can send; resumed means that only the keys are new."""
+
+    peer: str
+    is_resumed: bool
+    cipher: str
+    inner_mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BondClosed:
+    """The bond is gone; an initiator opens a new one by itself unless it was shut down."""
+
+    peer: str
+    reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathStateChanged:
+    """A path moved from one health state to another."""
+
+    peer: str
+    path_id: int
+    state_from: PathState
+    state_to: PathState
+    trigger: Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathAddressChanged:
+    """The peer's datagrams on this path now come from another address (roaming, NAT rebinding)."""
+
+    peer: str
+    path_id: int
+    address_from: Address
+    address_to: Address
+
+
+Event = BondOpened | BondClosed | PathStateChanged | PathAddressChanged

@@ -1,0 +1,142 @@
+"""The settings the core acts on; `config.model` adds those that only the adapters need."""
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+
+from multiwanbond.options import Reload, option
+from multiwanbond.units import DURATION, PERCENT
+
+Prefix = IPv4Network | IPv6Network
+
+
+class RoutingMode(Enum):
+    """How packets are shared among usable paths; one file each in `core/scheduling`."""
+
+    ADAPTIVE = "adaptive"
+    ROUND_ROBIN = "round_robin"
+    LEAST_LATENCY = "least_latency"
+    PER_FLOW = "per_flow"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSettings:
+    """When a path counts as healthy. Defaults are the reference's."""
+
+    max_latency: float = option(
+        0.1,
+        quantity=DURATION,
+        low=0.001,
+        high=60,
+        reload=Reload.LIVE,
+        doc="Round-trip time above which the WAN is Degraded: used only when no WAN is Up.",
+    )
+    max_jitter: float = option(
+        0.02,
+        quantity=DURATION,
+        low=0.001,
+        high=60,
+        reload=Reload.LIVE,
+        doc="Variation of the round-trip time above which the WAN is Degraded.",
+    )
+    max_packet_loss: float = option(
+        2.0,
+        quantity=PERCENT,
+        low=0,
+        high=100,
+        reload=Reload.LIVE,
+        doc="Share of lost datagrams above which the WAN is Degraded.",
+    )
+    health_check_interval: float = option(
+        0.2,
+        quantity=DURATION,
+        low=0.02,
+        high=30,
+        reload=Reload.LIVE,
+        doc="Time between two probes of the WAN. Failures are noticed in about "
+        "health_check_interval x failure_threshold; an idle bond probes five times more rarely.",
+    )
+    failure_threshold: int = option(
+        3,
+        low=1,
+        high=100,
+        reload=Reload.LIVE,
+        doc="Consecutive unanswered probes after which the WAN is Down.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WanSettings(HealthSettings):
+    """One uplink as the core sees it: a number and its limits."""
+
+    id: int = option(
+        low=1,
+        high=255,
+        doc="Number of the WAN, unique in the file; it names the path on the wire.",
+    )
+    enabled: bool = option(True, reload=Reload.LIVE, doc="False leaves the WAN out of the bond.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReorderSettings:
+    """How long, and for how many packets, order is waited for."""
+
+    reorder_buffer: int = option(
+        1000,
+        low=1,
+        high=65535,
+        reload=Reload.LIVE,
+        doc="Packets held at most while an earlier one of their flow is missing.",
+    )
+    reorder_timeout: float = option(
+        0.5,
+        quantity=DURATION,
+        low=0,
+        high=10,
+        reload=Reload.LIVE,
+        doc="Longest time a packet is held for an earlier one. It is usually far shorter: a packet "
+        "known to be lost is not waited for.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """A far end we talk to, known by its static public key."""
+
+    name: str
+    public_key: bytes
+    """32 bytes, X25519."""
+    preshared_key: bytes
+    """32 bytes mixed into the handshake; zeros when there is none."""
+    allowed_ips: tuple[Prefix, ...]
+    """Inner destinations routed to this peer, and inner sources accepted from it."""
+    is_initiator: bool
+    """True where we open the handshake (the client's view of its server)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CipherCosts:
+    """What each transport cipher costs on this machine, as measured by the caller at start-up."""
+
+    aes_gcm_ns: int
+    """Nanoseconds to seal 1400 bytes with AES-256-GCM."""
+    chacha20_ns: int
+    """Nanoseconds to seal 1400 bytes with ChaCha20-Poly1305."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """Everything an `Endpoint` is told at its start and by `reconfigure`."""
+
+    private_key: bytes
+    """32 bytes, X25519."""
+    peers: tuple[PeerSettings, ...]
+    wans: tuple[WanSettings, ...]
+    """Empty on a server: its paths come with the clients' datagrams."""
+    health: HealthSettings
+    """Limits for paths that no entry of `wans` describes (a server's)."""
+    reorder: ReorderSettings
+    routing_mode: RoutingMode
+    inner_mtu: int
+    """Largest inner packet we can carry; the smaller of both ends' holds."""
+    cipher_costs: CipherCosts

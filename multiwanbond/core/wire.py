@@ -1,0 +1,441 @@
+"""The datagrams and frames on a WAN, byte by byte.
+
+Everything is big-endian. A datagram is either a handshake message, readable before any key exists,
+or a transport datagram: 16 bytes of header in the clear, which are the AEAD's associated data, then
+ciphertext, then a 16-byte tag. With UDP and IPv4 that is 60 bytes a packet, 80 with IPv6.
+
+Functions that read foreign bytes end in `_untrusted` and raise `DatagramError`, nothing else.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from struct import Struct
+from struct import error as struct_error
+from typing import Final, NamedTuple
+
+from multiwanbond.core.burst import Bytes
+from multiwanbond.errors import DatagramError, DropReason
+
+# --- from a specification --------------------------------------------------------------------
+
+DH_SIZE: Final = 32
+"""An X25519 public key (Noise, section 12.1)."""
+TAG_SIZE: Final = 16
+"""The tag of AES-GCM and ChaCha20-Poly1305 (Noise, section 12.3)."""
+
+# --- chosen by us ----------------------------------------------------------------------------
+
+WIRE_VERSION: Final = 1
+"""Raised when a release can no longer be understood by an older one."""
+MIN_DATAGRAM: Final = 32
+"""Some carriers' NATs drop tiny datagrams; every datagram of ours is at least this long."""
+TIME_UNIT: Final = 16e-6
+"""Seconds per tick of a wire timestamp: 24 bits of it wrap after 268 s, far beyond any RTT."""
+HOLD_UNIT: Final = 8e-6
+"""Seconds per tick of a hold time: 16 bits reach 0.52 s, beyond any feedback delay of ours."""
+TIMESTAMP_MASK: Final = 0xFFFFFF
+SEQUENCE_BITS: Final = 32
+GLOBAL_SEQUENCE_BITS: Final = 24
+MAX_FLOW_DISTANCE: Final = 0xFFFF
+"""A flow's previous packet further back than this is not waited for: the distance is sent as 0."""
+MAC_SIZE: Final = 16
+COOKIE_SIZE: Final = 16
+COOKIE_NONCE_SIZE: Final = 24
+MAX_ACK_RANGES: Final = 16
+
+
+class DatagramType(IntEnum):
+    """High nibble of the first byte."""
+
+    INITIATION = 1
+    RESPONSE = 2
+    COOKIE = 3
+    DATA = 4
+    """One packet or one segment of a run; the plaintext is the packet itself."""
+    CONTROL = 5
+    """A sequence of frames."""
+
+
+class DataForm(IntEnum):
+    """Low two bits of the first byte of a DATA datagram: what its plaintext is."""
+
+    PACKET = 0
+    """A whole packet with its checksums complete."""
+    PARTIAL = 1
+    """A whole packet whose transport checksum holds only the pseudo-header's sum."""
+    SEGMENT = 2
+    """A segment of a run, under the run's header (see `ip.segment_header`)."""
+    LAST_SEGMENT = 3
+    """The same, and the run ends with it: FIN and PSH of the header count."""
+
+
+FORM_MASK: Final = 0x03
+
+
+def datagram_type_untrusted(first_byte: int) -> DatagramType:
+    """Return the type, or raise UNKNOWN_TYPE."""
+    try:
+        return DatagramType(first_byte >> 4)
+    except ValueError:
+        raise DatagramError(DropReason.UNKNOWN_TYPE) from None
+
+
+# --- transport header ------------------------------------------------------------------------
+# offset size
+#      0    1  type (high nibble), form or zero (low nibble)
+#      1    1  path id, chosen by the initiator: the number of its WAN
+#      2    2  session id: the receiver's name for the key
+#      4    4  path sequence, low 32 bits; expanded to 64 it is the AEAD's counter
+#      8    3  timestamp of the transmission, 16 us ticks of the sender's clock
+#     11    3  global sequence, low 24 bits (DATA: of this packet; CONTROL: the last one assigned)
+#     14    2  distance to the global sequence of the flow's previous packet; 0: not ordered
+#
+# Timestamp, global sequence and distance are packed as one 64-bit number: a Struct cannot say
+# "three bytes", and two shifts are cheaper than two slices.
+
+TRANSPORT_HEADER: Final = Struct("!BBHIQ")
+HEADER_SIZE: Final = TRANSPORT_HEADER.size
+OVERHEAD: Final = HEADER_SIZE + TAG_SIZE
+"""Bytes a transport datagram is longer than its plaintext."""
+NONCE: Final = Struct("!IQ")
+"""AEAD nonce: path id, then the 64-bit path sequence. Each direction has a key of its own."""
+
+
+def pack_tail(timestamp: int, global_sequence: int, distance: int) -> int:
+    """Return the header's last eight bytes as a number; arguments may exceed their fields."""
+    return (
+        (timestamp & TIMESTAMP_MASK) << 40 | (global_sequence & 0xFFFFFF) << 16 | distance & 0xFFFF
+    )
+
+
+def expand(truncated: int, bits: int, reference: int) -> int:
+    """Return the number nearest to `reference` whose low `bits` are `truncated`; never negative."""
+    size = 1 << bits
+    candidate = reference - (reference - truncated) % size
+    # `candidate` is the greatest such number <= reference; the next one may be nearer.
+    if reference - candidate > size >> 1 or candidate < 0:
+        candidate += size
+    return candidate
+
+
+def ticks(now: float) -> int:
+    """Return a clock reading as an untruncated wire timestamp."""
+    return int(now / TIME_UNIT)
+
+
+# --- handshake messages ----------------------------------------------------------------------
+# Initiation                              Response
+# offset size                             offset size
+#      0    1  0x10                            0    1  0x20
+#      1    1  wire version                    1    1  wire version
+#      2    2  sender's session id             2    2  sender's session id
+#      4    n  Noise message 1                 4    2  receiver's session id
+#    4+n   16  MAC 1                           6    n  Noise message 2
+#   20+n   16  MAC 2                         6+n   16  MAC 1
+#                                           22+n   16  MAC 2
+# Cookie: 0x30, version, receiver's session id (2), nonce (24), sealed cookie (16 + 16).
+# MAC 1 covers everything before it; MAC 2 everything before it, MAC 1 included.
+
+_INITIATION_HEAD: Final = Struct("!BBH")
+_RESPONSE_HEAD: Final = Struct("!BBHH")
+_COOKIE: Final = Struct(f"!BBH{COOKIE_NONCE_SIZE}s{COOKIE_SIZE + TAG_SIZE}s")
+
+
+class Initiation(NamedTuple):
+    """First handshake message."""
+
+    sender: int
+    noise: bytes
+
+
+class Response(NamedTuple):
+    """Second handshake message."""
+
+    sender: int
+    receiver: int
+    noise: bytes
+
+
+class CookieReply(NamedTuple):
+    """A server under load asks for proof of address before it spends a key exchange."""
+
+    receiver: int
+    nonce: bytes
+    sealed: bytes
+
+
+class Macs(NamedTuple):
+    """The end of a handshake message, and what each MAC covers."""
+
+    covered_by_mac1: bytes
+    mac1: bytes
+    covered_by_mac2: bytes
+    mac2: bytes
+
+
+def encode_initiation(message: Initiation) -> bytes:
+    """Return the message without its MACs (see `cookie.MacStamper`)."""
+    head = _INITIATION_HEAD.pack(DatagramType.INITIATION << 4, WIRE_VERSION, message.sender)
+    return head + message.noise
+
+
+def encode_response(message: Response) -> bytes:
+    """Return the message without its MACs."""
+    head = _RESPONSE_HEAD.pack(
+        DatagramType.RESPONSE << 4, WIRE_VERSION, message.sender, message.receiver
+    )
+    return head + message.noise
+
+
+def encode_cookie_reply(message: CookieReply) -> bytes:
+    """Return the whole datagram."""
+    return _COOKIE.pack(
+        DatagramType.COOKIE << 4, WIRE_VERSION, message.receiver, message.nonce, message.sealed
+    )
+
+
+def _check_version(data: Bytes, size: int) -> None:
+    if len(data) < size:
+        raise DatagramError(DropReason.TOO_SHORT)
+    if data[1] != WIRE_VERSION:
+        raise DatagramError(DropReason.UNKNOWN_VERSION)
+
+
+def split_macs_untrusted(data: Bytes) -> Macs:
+    """Return the MACs of an initiation or response and the bytes they cover."""
+    if len(data) < _RESPONSE_HEAD.size + 2 * MAC_SIZE:
+        raise DatagramError(DropReason.TOO_SHORT)
+    whole = bytes(data)
+    return Macs(
+        whole[: -2 * MAC_SIZE],
+        whole[-2 * MAC_SIZE : -MAC_SIZE],
+        whole[:-MAC_SIZE],
+        whole[-MAC_SIZE:],
+    )
+
+
+def decode_initiation_untrusted(data: Bytes) -> Initiation:
+    """Decode an initiation; its MACs are not looked at."""
+    # An ephemeral key, a sealed static key and an empty sealed payload are the least it can hold.
+    _check_version(data, _INITIATION_HEAD.size + 2 * DH_SIZE + 2 * TAG_SIZE + 2 * MAC_SIZE)
+    _, _, sender = _INITIATION_HEAD.unpack_from(data)
+    return Initiation(sender, bytes(data[_INITIATION_HEAD.size : -2 * MAC_SIZE]))
+
+
+def decode_response_untrusted(data: Bytes) -> Response:
+    """Decode a response; its MACs are not looked at."""
+    _check_version(data, _RESPONSE_HEAD.size + DH_SIZE + TAG_SIZE + 2 * MAC_SIZE)
+    _, _, sender, receiver = _RESPONSE_HEAD.unpack_from(data)
+    return Response(sender, receiver, bytes(data[_RESPONSE_HEAD.size : -2 * MAC_SIZE]))
+
+
+def decode_cookie_reply_untrusted(data: Bytes) -> CookieReply:
+    """Decode a cookie reply; it is not authenticated yet."""
+    if len(data) != _COOKIE.size:
+        raise DatagramError(
+            DropReason.TOO_SHORT if len(data) < _COOKIE.size else DropReason.MALFORMED
+        )
+    _check_version(data, _COOKIE.size)
+    _, _, receiver, nonce, sealed = _COOKIE.unpack(bytes(data))
+    return CookieReply(receiver, nonce, sealed)
+
+
+# --- frames of a CONTROL datagram ------------------------------------------------------------
+
+
+class FrameType(IntEnum):
+    """First byte of a frame."""
+
+    PADDING = 0
+    PROBE = 1
+    PROBE_REPLY = 2
+    ACK = 3
+    CLOSE = 4
+
+
+class Probe(NamedTuple):
+    """Asks the peer to answer at once, and answers its last datagram so that it learns the RTT.
+
+    1 type, 2 probe id, 1 state, 2 interval (ms), 3 timestamp echo, 2 hold (8 us)
+    """
+
+    probe_id: int
+    state: int
+    """Index of the sender's `PathState` for this path (order of declaration)."""
+    interval_ms: int
+    """When the next probe will come; the peer counts missing ones by it."""
+    echo: int
+    """Timestamp of the last datagram received on this path; 0 with hold 0 if there is none."""
+    hold: int
+    """Ticks of 8 us from that datagram's arrival to this transmission; 65535: too long to say."""
+
+
+class ProbeReply(NamedTuple):
+    """Answers a probe on the path it came by.
+
+    1 type, 2 probe id, 1 state
+    """
+
+    probe_id: int
+    state: int
+
+
+class PathAck(NamedTuple):
+    """What one path delivered, in an ack frame.
+
+    1 path id, 1 state, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at,
+    3 least one-way delay, 1 count of ranges, then per range: 1 gap, 2 length
+    """
+
+    path_id: int
+    state: int
+    highest: int
+    """Low 32 bits of the highest path sequence received."""
+    echo: int
+    """Timestamp that datagram carried."""
+    hold: int
+    """Ticks of 8 us from its arrival to this transmission; 65535: too long to say."""
+    datagrams: int
+    """Authentic datagrams received on this path so far, low 32 bits."""
+    octets: int
+    """Their bytes, headers included, low 32 bits."""
+    received_at: int
+    """Receiver's clock at the highest's arrival, 16 us ticks: a rate needs no ack timing."""
+    least_delay: int
+    """Least (arrival - timestamp) since the last ack, 24 bits of 16 us ticks; meaningful only as
+    a difference, since the clocks are unrelated."""
+    ranges: tuple[tuple[int, int], ...]
+    """Newest first, starting at `highest`: (length, gap below it) of runs received."""
+
+
+class Ack(NamedTuple):
+    """Feedback about every path that received something since the last one.
+
+    1 type, 1 count of paths, then the paths
+    """
+
+    paths: tuple[PathAck, ...]
+
+
+class Close(NamedTuple):
+    """The sender forgets the bond.
+
+    1 type, 1 reason (`CloseReason`)
+    """
+
+    reason: int
+
+
+Frame = Probe | ProbeReply | Ack | Close
+
+_PROBE: Final = Struct("!BHBHBHH")  # the echo's 24 bits as 8 + 16
+_PROBE_REPLY: Final = Struct("!BHB")
+_PATH_ACK: Final = Struct("!BBIBHHIIBHBHB")
+_RANGE: Final = Struct("!HB")
+_TWO: Final = Struct("!BB")
+
+
+def encode_frames(frames: Sequence[Frame]) -> bytes:
+    """Return the plaintext of a CONTROL datagram, padded to the least datagram size."""
+    plain = b"".join(_encode_frame(frame) for frame in frames)
+    return plain.ljust(MIN_DATAGRAM - OVERHEAD, b"\0")
+
+
+def _encode_frame(frame: Frame) -> bytes:
+    match frame:
+        case Probe():
+            return _PROBE.pack(
+                FrameType.PROBE,
+                frame.probe_id,
+                frame.state,
+                frame.interval_ms,
+                frame.echo >> 16,
+                frame.echo & 0xFFFF,
+                frame.hold,
+            )
+        case ProbeReply():
+            return _PROBE_REPLY.pack(FrameType.PROBE_REPLY, frame.probe_id, frame.state)
+        case Ack():
+            head = _TWO.pack(FrameType.ACK, len(frame.paths))
+            return head + b"".join(_encode_path_ack(path) for path in frame.paths)
+        case Close():
+            return _TWO.pack(FrameType.CLOSE, frame.reason)
+
+
+def _encode_path_ack(path: PathAck) -> bytes:
+    ranges = path.ranges[:MAX_ACK_RANGES]
+    head = _PATH_ACK.pack(
+        path.path_id,
+        path.state,
+        path.highest,
+        path.echo >> 16,
+        path.echo & 0xFFFF,
+        path.hold,
+        path.datagrams,
+        path.octets,
+        path.received_at >> 16,
+        path.received_at & 0xFFFF,
+        path.least_delay >> 16,
+        path.least_delay & 0xFFFF,
+        len(ranges),
+    )
+    return head + b"".join(_RANGE.pack(length, gap) for length, gap in ranges)
+
+
+def decode_frames_untrusted(plain: Bytes) -> list[Frame]:
+    """Return the frames of a CONTROL datagram's plaintext; padding ends them."""
+    frames: list[Frame] = []
+    offset = 0
+    try:
+        while offset < len(plain) and plain[offset] != FrameType.PADDING:
+            frame, offset = _decode_frame_untrusted(plain, offset)
+            frames.append(frame)
+    except (ValueError, IndexError, struct_error):
+        raise DatagramError(DropReason.MALFORMED) from None
+    return frames
+
+
+def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
+    match FrameType(plain[offset]):
+        case FrameType.PROBE:
+            _, probe_id, state, interval, high, low, hold = _PROBE.unpack_from(plain, offset)
+            return Probe(probe_id, state, interval, high << 16 | low, hold), offset + _PROBE.size
+        case FrameType.PROBE_REPLY:
+            _, probe_id, state = _PROBE_REPLY.unpack_from(plain, offset)
+            return ProbeReply(probe_id, state), offset + _PROBE_REPLY.size
+        case FrameType.ACK:
+            return _decode_ack_untrusted(plain, offset)
+        case FrameType.CLOSE:
+            _, reason = _TWO.unpack_from(plain, offset)
+            return Close(reason), offset + _TWO.size
+        case FrameType.PADDING:
+            raise ValueError  # the caller stops at padding
+
+
+def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
+    _, count = _TWO.unpack_from(plain, offset)
+    offset += _TWO.size
+    paths = []
+    for _ in range(count):
+        (path_id, state, highest, echo_high, echo_low, hold, datagrams, octets, at_high, at_low,
+         delay_high, delay_low, range_count) = _PATH_ACK.unpack_from(plain, offset)  # fmt: skip
+        offset += _PATH_ACK.size
+        ranges = tuple(
+            _RANGE.unpack_from(plain, offset + index * _RANGE.size) for index in range(range_count)
+        )
+        offset += range_count * _RANGE.size
+        paths.append(
+            PathAck(
+                path_id,
+                state,
+                highest,
+                echo_high << 16 | echo_low,
+                hold,
+                datagrams,
+                octets,
+                at_high << 16 | at_low,
+                delay_high << 16 | delay_low,
+                ranges,
+            )
+        )
+    return Ack(tuple(paths)), offset

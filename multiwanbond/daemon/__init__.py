@@ -1,0 +1,1 @@
+"""The running bond: one nursery that moves packets between the core and the adapters."""

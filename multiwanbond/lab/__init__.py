@@ -1,0 +1,1 @@
+"""Network namespaces joined by emulated WANs, for tests, the demo and benchmarks."""
