@@ -1,0 +1,84 @@
+"""What the core counts, as frozen snapshots; building one costs nothing on the packet's way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.path_state import PathState
+from multiwanbond.errors import DropReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathStatistics:
+    """One path, both directions, since the bond opened."""
+
+    path_id: int
+    state: PathState
+    state_since: float
+    """The caller's clock when the state was entered."""
+    remote: Address | None
+    """Where the peer is reached on this path; None while the WAN has no link."""
+    rtt: float | None
+    """Smoothed round-trip time in seconds; None before the first answer."""
+    jitter: float | None
+    """Mean deviation of the round-trip time in seconds."""
+    loss: float
+    """Share of our recent datagrams that the peer did not receive, 0 to 1."""
+    sent_datagrams: int
+    sent_bytes: int
+    """UDP payload bytes."""
+    received_datagrams: int
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReorderStatistics:
+    """The fates of received packets."""
+
+    released: int
+    """Packets handed on in the order of their flow."""
+    held: int
+    """Packets waiting right now for an earlier one."""
+    late: int
+    """Packets that came after they had been given up; handed on all the same."""
+    duplicates: int
+    """Packets seen before and dropped."""
+    given_up: int
+    """Missing packets that were no longer waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStatistics:
+    """One peer and the bond with it, if there is one."""
+
+    name: str
+    public_key: bytes
+    is_connected: bool
+    """True if keys are agreed and at least one path is usable."""
+    connected_since: float | None
+    """The caller's clock when the bond opened; None without a bond."""
+    cipher: str | None
+    inner_mtu: int | None
+    handshakes: int
+    """Completed handshakes, rekeys included."""
+    sent_packets: int
+    """Inner packets (segments of runs counted singly)."""
+    sent_bytes: int
+    """Their bytes."""
+    received_packets: int
+    received_bytes: int
+    unsendable_packets: int
+    """Packets dropped because no path or no key was there to carry them."""
+    paths: tuple[PathStatistics, ...]
+    reorder: ReorderStatistics | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointStatistics:
+    """Everything an endpoint counts."""
+
+    peers: tuple[PeerStatistics, ...]
+    dropped: Mapping[DropReason, int]
+    """Received datagrams thrown away, by reason."""
+    unroutable_packets: int
+    """Inner packets for a destination that belongs to no peer."""
