@@ -1,0 +1,124 @@
+"""The shape of the status document: what `mwb status --json` prints and all displays are fed by.
+
+Plain dictionaries, since they travel as JSON. Units are in the names: `_s`, `_ms`, `_pct`, `_mbit`.
+"""
+
+from typing import Any, TypedDict
+
+JsonObject = dict[str, Any]
+"""A JSON object; typed more closely by the documents below wherever its content is known."""
+
+
+class TunnelDocument(TypedDict):
+    """The TUN device."""
+
+    name: str
+    mtu: int
+    addresses: list[str]
+    offload: str
+    """What the kernel leaves unsplit for us: "none", "TCP" or "TCP and UDP"."""
+
+
+class TrafficDocument(TypedDict):
+    """What went through, since the bond opened."""
+
+    sent_bytes: int
+    received_bytes: int
+    rate_up_mbit: float
+    """Megabits a second sent, averaged over about the last second."""
+    rate_down_mbit: float
+
+
+class PathDocument(TrafficDocument):
+    """One WAN of ours to one address of the peer."""
+
+    id: int
+    wan: str
+    """Name of our WAN; on a server, which knows only the path's number, "path 3"."""
+    interface: str | None
+    state: str
+    """One of Down, Starting, Up, Degraded, Recovering."""
+    state_since_s: float
+    """How long it has been in this state."""
+    remote: str | None
+    rtt_ms: float | None
+    jitter_ms: float | None
+    loss_pct: float
+    sent_datagrams: int
+    received_datagrams: int
+
+
+class ReorderDocument(TypedDict):
+    """The fates of received packets."""
+
+    released: int
+    held: int
+    late: int
+    duplicates: int
+    given_up: int
+
+
+class PeerDocument(TrafficDocument):
+    """One peer and the bond with it."""
+
+    name: str
+    key: str
+    """Fingerprint of the public key."""
+    is_connected: bool
+    connected_s: float | None
+    """Age of the bond; None without one."""
+    cipher: str | None
+    inner_mtu: int | None
+    handshakes: int
+    sent_packets: int
+    received_packets: int
+    unsendable_packets: int
+    paths: list[PathDocument]
+    reorder: ReorderDocument | None
+
+
+class WanDocument(TypedDict):
+    """One uplink of a client, whether or not it carries anything."""
+
+    id: int
+    name: str
+    interface: str | None
+    local: str | None
+    """The address it sends from."""
+    remote: str | None
+    """Where it sends to; None until the name is resolved."""
+    waiting_for: str | None
+    """What is missing before it can be tried, in plain words; None when nothing is."""
+
+
+class SocketDocument(TypedDict):
+    """One UDP socket."""
+
+    name: str
+    local: str | None
+    is_gso: bool
+    """True while runs leave in one system call."""
+    counters: dict[str, int]
+
+
+class StatusDocument(TypedDict):
+    """Everything a running daemon says about itself."""
+
+    version: str
+    pid: int
+    mode: str
+    """client or server."""
+    uptime_s: float
+    is_ready: bool
+    """A client: connected to a peer. A server: listening."""
+    tunnel: TunnelDocument
+    peers: list[PeerDocument]
+    wans: list[WanDocument]
+    sockets: list[SocketDocument]
+    dropped: dict[str, int]
+    """Received datagrams thrown away, by reason."""
+    unroutable_packets: int
+    undeliverable_packets: int
+    """Inner packets the TUN device would not take: it was down, or its queue full."""
+    unsent_datagrams: int
+    """Datagrams no socket would take: its buffer was full, or its WAN gone."""
