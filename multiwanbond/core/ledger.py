@@ -1,0 +1,171 @@
+"""What became of one path's datagrams: the sender's account, and the receiver's report for it."""
+
+from collections import deque
+from typing import Final
+
+from multiwanbond.core.wire import (
+    HOLD_UNIT,
+    MAX_HOLD,
+    SEQUENCE_BITS,
+    TIMESTAMP_MASK,
+    PathAck,
+    expand,
+    ticks,
+)
+
+LOSS_WINDOW: Final = 10.0
+"""Seconds of history behind the loss share: long enough that one lost probe is not a percentage."""
+_LOSS_BUCKET: Final = 1.0
+LEAST_LOSS_SAMPLE: Final = 100
+"""Datagrams the share is divided by at least: one lost of ten does not say ten in a hundred."""
+_DELIVERY_SPAN: Final = 0.05
+"""Seconds of the receiver's clock that one delivery-rate sample covers at least."""
+_CLOCK_WRAP: Final = TIMESTAMP_MASK + 1
+_COUNT_WRAP: Final = 1 << 32
+
+
+class Ledger:
+    """Sent datagrams of one path, settled by the peer's acks."""
+
+    __slots__ = (
+        "_acked_datagrams",
+        "_acked_octets",
+        "_acked_sequence",
+        "_loss_buckets",
+        "_rate_mark",
+        "_sent_bytes_at",
+        "delivery_rate",
+        "last_progress",
+        "next_sequence",
+        "sent_bytes",
+        "settled_bytes",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.next_sequence = 1
+        self.sent_bytes = 0
+        self.settled_bytes = 0
+        """Bytes sent up to the highest datagram the peer has received: delivered or lost."""
+        self.delivery_rate: float | None = None
+        """Bytes a second by the receiver's clock, smoothed; None before there was any traffic."""
+        self.last_progress = now
+        """When an ack last showed that something new had arrived."""
+        self._sent_bytes_at: deque[tuple[int, int]] = deque()  # (sequence, sent_bytes after it)
+        self._acked_sequence = 0
+        self._acked_datagrams = 0
+        self._acked_octets = 0
+        self._rate_mark: tuple[int, int] | None = None  # (received_at, octets)
+        self._loss_buckets: deque[tuple[float, int, int]] = deque()  # (start, expected, received)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes sent after the newest datagram known to have arrived."""
+        return self.sent_bytes - self.settled_bytes
+
+    @property
+    def sent_datagrams(self) -> int:
+        """All datagrams ever numbered on this path."""
+        return self.next_sequence - 1
+
+    def on_sent(self, last_sequence: int, octets: int) -> None:
+        """Note a run of datagrams that ends with `last_sequence` and has `octets` bytes in all."""
+        self.sent_bytes += octets
+        self._sent_bytes_at.append((last_sequence, self.sent_bytes))
+
+    def on_ack(self, ack: PathAck, now: float) -> bool:
+        """Settle what the peer reports; return True if something new had arrived.
+
+        An ack older than one already seen changes nothing.
+        """
+        highest = expand(ack.highest, SEQUENCE_BITS, self._acked_sequence)
+        if highest <= self._acked_sequence or highest >= self.next_sequence:
+            return False
+        datagrams = (ack.datagrams - self._acked_datagrams) % _COUNT_WRAP
+        self._count_loss(highest - self._acked_sequence, datagrams, now)
+        self._acked_sequence = highest
+        self._acked_datagrams = ack.datagrams
+        self._acked_octets = ack.octets
+        sent = self._sent_bytes_at
+        while sent and sent[0][0] <= highest:
+            self.settled_bytes = sent.popleft()[1]
+        self._measure_rate(ack)
+        self.last_progress = now
+        return True
+
+    def _measure_rate(self, ack: PathAck) -> None:
+        if self._rate_mark is None:
+            self._rate_mark = (ack.received_at, ack.octets)
+            return
+        received_at, octets = self._rate_mark
+        span = (ack.received_at - received_at) % _CLOCK_WRAP * 16e-6
+        if span < _DELIVERY_SPAN:
+            return
+        rate = (ack.octets - octets) % _COUNT_WRAP / span
+        previous = self.delivery_rate
+        self.delivery_rate = rate if previous is None else previous + (rate - previous) / 4
+        self._rate_mark = (ack.received_at, ack.octets)
+
+    def _count_loss(self, expected: int, received: int, now: float) -> None:
+        buckets = self._loss_buckets
+        if not buckets or now - buckets[-1][0] >= _LOSS_BUCKET:
+            buckets.append((now, 0, 0))
+        start, had_expected, had_received = buckets.pop()
+        buckets.append((start, had_expected + expected, had_received + received))
+
+    def loss(self, now: float) -> float:
+        """Return the share of datagrams lost in the last `LOSS_WINDOW` seconds, 0 to 1."""
+        buckets = self._loss_buckets
+        while buckets and now - buckets[0][0] > LOSS_WINDOW:
+            buckets.popleft()
+        expected = sum(bucket[1] for bucket in buckets)
+        received = sum(bucket[2] for bucket in buckets)
+        # Reordering can make one interval receive more than it expects; the sum never should.
+        return min(max(expected - received, 0) / max(expected, LEAST_LOSS_SAMPLE), 1.0)
+
+
+class Arrivals:
+    """Received datagrams of one path, and the ack that reports them."""
+
+    __slots__ = ("_arrived_at", "_echo", "datagrams", "highest", "octets")
+
+    def __init__(self) -> None:
+        self.highest = 0
+        """Highest path sequence received."""
+        self.datagrams = 0
+        self.octets = 0
+        self._echo = 0
+        self._arrived_at = 0.0
+
+    def on_datagram(self, sequence: int, timestamp: int, octets: int, now: float) -> bool:
+        """Count an authentic datagram; return True if it is the newest of its path."""
+        self.datagrams += 1
+        self.octets += octets
+        if sequence <= self.highest:
+            return False
+        self.highest = sequence
+        self._echo = timestamp
+        self._arrived_at = now
+        return True
+
+    def report(self, path_id: int, now: float) -> PathAck:
+        """Return the ack of everything received so far."""
+        return PathAck(
+            path_id=path_id,
+            highest=self.highest % _COUNT_WRAP,
+            echo=self._echo,
+            hold=min(int((now - self._arrived_at) / HOLD_UNIT), MAX_HOLD),
+            datagrams=self.datagrams % _COUNT_WRAP,
+            octets=self.octets % _COUNT_WRAP,
+            received_at=ticks(self._arrived_at) & TIMESTAMP_MASK,
+        )
+
+
+def round_trip(ack: PathAck, now: float) -> float | None:
+    """Return the seconds from the acked datagram's transmission to now, less the time it was held.
+
+    None if it was held too long to say.
+    """
+    if ack.hold == MAX_HOLD:
+        return None
+    elapsed = (ticks(now) - ack.echo) & TIMESTAMP_MASK
+    return max(elapsed * 16e-6 - ack.hold * HOLD_UNIT, 1e-6)

@@ -1,0 +1,197 @@
+"""One WAN of ours to one address of the peer: numbering, round-trip time, loss and health."""
+
+from typing import Final
+
+from multiwanbond.core import prober
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.ledger import Arrivals, Ledger, round_trip
+from multiwanbond.core.path_state import PathState, Trigger, next_state
+from multiwanbond.core.prober import PROOF_ANSWERS, Prober
+from multiwanbond.core.replay import ReplayWindow
+from multiwanbond.core.rtt import RttEstimator
+from multiwanbond.core.settings import HealthSettings
+from multiwanbond.core.statistics import PathStatistics
+from multiwanbond.core.wire import PathAck
+
+EXCESS_PATIENCE: Final = 1.0
+"""Seconds a limit must be exceeded before the path is Degraded: one burst is not a bad line."""
+EASE_PATIENCE: Final = 3.0
+"""Seconds all limits must be kept before it is Up again: longer, so that it does not flap."""
+
+
+class Change:
+    """One transition of a path's state."""
+
+    __slots__ = ("state_from", "state_to", "trigger")
+
+    def __init__(self, state_from: PathState, state_to: PathState, trigger: Trigger) -> None:
+        self.state_from = state_from
+        self.state_to = state_to
+        self.trigger = trigger
+
+
+class Path:
+    """Everything known about one path; `bond` decides what is sent on it.
+
+    The path id is the initiator's WAN id at both ends. `wan_id` is what our own sockets call it: at
+    the initiator the same number, at the responder that of its listening socket.
+    """
+
+    __slots__ = (
+        "_limits_crossed_at",
+        "arrivals",
+        "changes",
+        "has_link",
+        "health",
+        "ledger",
+        "local_host",
+        "path_id",
+        "prober",
+        "remote",
+        "replay",
+        "rtt",
+        "state",
+        "state_since",
+        "wan_id",
+    )
+
+    def __init__(self, path_id: int, *, wan_id: int, health: HealthSettings, now: float) -> None:
+        self.path_id = path_id
+        self.wan_id = wan_id
+        self.health = health
+        self.remote: Address | None = None
+        self.local_host: str | None = None
+        self.has_link = False
+        self.state = PathState.STARTING
+        self.state_since = now
+        self.changes: list[Change] = []
+        """Transitions since the owner last took them away."""
+        self.rtt = RttEstimator()
+        self.ledger = Ledger(now)
+        self.arrivals = Arrivals()
+        self.replay = ReplayWindow()
+        self.prober = Prober(now)
+        self._limits_crossed_at: float | None = None
+
+    # --- what the schedulers read
+
+    @property
+    def is_usable(self) -> bool:
+        """True if packets may be sent here while there is a choice."""
+        return self.has_link and self.state in (PathState.UP, PathState.DEGRADED)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes on their way."""
+        return self.ledger.in_flight_bytes
+
+    @property
+    def delivery_rate(self) -> float | None:
+        """Bytes a second that lately arrived; None before there was any traffic."""
+        return self.ledger.delivery_rate
+
+    # --- what happened
+
+    def on_link_up(self, remote: Address, now: float) -> None:
+        """The WAN can be used to reach `remote`; it is probed at once."""
+        self.has_link = True
+        self.remote = remote
+        self.prober.probe_now(now)
+
+    def on_link_lost(self, now: float) -> None:
+        """Nothing can be sent on the WAN any more."""
+        self.has_link = False
+        self._trigger(Trigger.LINK_LOST, now)
+
+    def on_probe_reply(self, probe_id: int, now: float) -> None:
+        """The peer answered a probe."""
+        if not self.prober.on_reply(probe_id):
+            return
+        self._trigger(Trigger.ANSWERED, now)
+        if self.prober.answers_in_row >= PROOF_ANSWERS:
+            self._trigger(Trigger.PROVEN, now)
+
+    def on_ack(self, ack: PathAck, now: float, *, came_by_this_path: bool) -> None:
+        """The peer reported what it received on this path.
+
+        An ack that came by another path says nothing about this path's way back, so its timing is
+        not counted as this path's round trip.
+        """
+        if not self.ledger.on_ack(ack, now):
+            return
+        self.prober.on_progress()
+        if came_by_this_path:
+            rtt = round_trip(ack, now)
+            if rtt is not None:
+                self.rtt.on_sample(rtt, now)
+        self._judge(now)
+
+    def on_time(self, now: float) -> None:
+        """Count probes whose answers are overdue."""
+        has_failed = self.prober.on_timeout(now)
+        if has_failed and self.prober.failures_in_row >= self.health.failure_threshold:
+            self._trigger(Trigger.SILENT, now)
+
+    def _trigger(self, trigger: Trigger, now: float) -> None:
+        state = next_state(self.state, trigger)
+        if state is self.state:
+            return
+        self.changes.append(Change(self.state, state, trigger))
+        self.state = state
+        self.state_since = now
+        self._limits_crossed_at = None
+
+    # --- health
+
+    def _judge(self, now: float) -> None:
+        """Compare with the limits; a crossing counts once it has lasted."""
+        is_degraded = self.state is PathState.DEGRADED
+        if self._exceeds_limits(now) == is_degraded:
+            self._limits_crossed_at = None
+            return
+        if self._limits_crossed_at is None:
+            self._limits_crossed_at = now
+        patience = EASE_PATIENCE if is_degraded else EXCESS_PATIENCE
+        if now - self._limits_crossed_at >= patience:
+            self._trigger(Trigger.LIMITS_KEPT if is_degraded else Trigger.LIMITS_EXCEEDED, now)
+
+    def _exceeds_limits(self, now: float) -> bool:
+        limits = self.health
+        base = self.rtt.base
+        return (
+            (base is not None and base > limits.max_latency)
+            or self.rtt.jitter > limits.max_jitter
+            or self.ledger.loss(now) * 100 > limits.max_packet_loss
+        )
+
+    # --- probing
+
+    def start_probe(self, now: float, *, is_idle: bool) -> int:
+        """Note that a probe leaves now; return its id."""
+        is_doubted = self.prober.failures_in_row > 0
+        return self.prober.start_probe(
+            now,
+            prober.patience(self.rtt),
+            prober.interval(self.health, self.state, is_idle=is_idle, is_doubted=is_doubted),
+        )
+
+    def deadline(self) -> float | None:
+        """When `on_time` or a probe is due; None while there is no link."""
+        return self.prober.deadline() if self.has_link else None
+
+    def statistics(self, now: float) -> PathStatistics:
+        """Return a snapshot."""
+        has_rtt = self.rtt.smoothed is not None
+        return PathStatistics(
+            path_id=self.path_id,
+            state=self.state,
+            state_since=self.state_since,
+            remote=self.remote if self.has_link else None,
+            rtt=self.rtt.smoothed,
+            jitter=self.rtt.jitter if has_rtt else None,
+            loss=self.ledger.loss(now),
+            sent_datagrams=self.ledger.sent_datagrams,
+            sent_bytes=self.ledger.sent_bytes,
+            received_datagrams=self.arrivals.datagrams,
+            received_bytes=self.arrivals.octets,
+        )

@@ -1,0 +1,101 @@
+"""When to probe a path, and what its answers and silences mean."""
+
+from typing import Final
+
+from multiwanbond.core.path_state import PathState
+from multiwanbond.core.rtt import RttEstimator
+from multiwanbond.core.settings import HealthSettings
+
+LEAST_PATIENCE: Final = 0.1
+"""Seconds an answer is waited for at least: below it, a busy peer or a jittery radio looks dead."""
+MOST_PATIENCE: Final = 1.0
+"""... and at most; a satellite's 600 ms and its jitter fit in."""
+PROOF_ANSWERS: Final = 3
+"""Answers in a row that end the probation of a returned path: it is used again within 2 s."""
+IDLE_FACTOR: Final = 5
+"""An idle bond probes this many times more rarely: metered lines pay for chatter."""
+DOWN_INTERVAL: Final = 0.5
+"""Seconds between probes of a path that is Down, if it is not probed more rarely anyway."""
+
+
+class Prober:
+    """Keeps one path's probes: which are outstanding, which failed, when the next is due.
+
+    A probe fails when its answer is overdue. Failures count in a row; any answer, and any ack that
+    shows later datagrams arrived, ends the row.
+    """
+
+    __slots__ = ("_next_at", "_next_id", "_outstanding", "answers_in_row", "failures_in_row")
+
+    def __init__(self, now: float) -> None:
+        self._next_at = now
+        self._next_id = 0
+        self._outstanding: dict[int, float] = {}
+        self.answers_in_row = 0
+        self.failures_in_row = 0
+
+    def probe_now(self, now: float) -> None:
+        """Make the next probe due at once: the path changed and what was known of it is stale."""
+        self._next_at = now
+        self._outstanding.clear()
+
+    def is_due(self, now: float) -> bool:
+        """Say whether `start_probe` should be called."""
+        return now >= self._next_at
+
+    def start_probe(self, now: float, patience: float, interval: float) -> int:
+        """Note that a probe leaves now; return its id, 16 bits."""
+        self._next_id = (self._next_id + 1) & 0xFFFF
+        self._outstanding[self._next_id] = now + patience
+        self._next_at = now + interval
+        return self._next_id
+
+    def on_reply(self, probe_id: int) -> bool:
+        """Count an answer; return False if no such probe is outstanding."""
+        if self._outstanding.pop(probe_id, None) is None:
+            return False
+        self.answers_in_row += 1
+        self.failures_in_row = 0
+        return True
+
+    def on_progress(self) -> None:
+        """Note that the peer received something new on this path: as good as an answer."""
+        self.failures_in_row = 0
+
+    def on_timeout(self, now: float) -> bool:
+        """Count the probes whose answers are overdue; return True if there were any."""
+        overdue = [probe for probe, deadline in self._outstanding.items() if deadline <= now]
+        for probe in overdue:
+            del self._outstanding[probe]
+        self.failures_in_row += len(overdue)
+        if overdue:
+            self.answers_in_row = 0
+            # Whatever the pace was: from the first missing answer on, hurry.
+            self._next_at = min(self._next_at, now)
+        return bool(overdue)
+
+    def deadline(self) -> float:
+        """When something is to be done next: send a probe or count a failure."""
+        return min(self._next_at, min(self._outstanding.values(), default=self._next_at))
+
+
+def patience(rtt: RttEstimator) -> float:
+    """Return how long a probe's answer is waited for on a path with this round-trip time."""
+    return rtt.timeout(LEAST_PATIENCE, MOST_PATIENCE)
+
+
+def interval(health: HealthSettings, state: PathState, *, is_idle: bool, is_doubted: bool) -> float:
+    """Return the time between two probes of a path in this state.
+
+    Args:
+        health: the operator's limits for the path.
+        state: how the path is now.
+        is_idle: True if the bond carried no packets lately.
+        is_doubted: True if the last probe was not answered.
+    """
+    usual = health.health_check_interval
+    if state is PathState.DOWN:
+        return max(usual, DOWN_INTERVAL)
+    if is_idle and not is_doubted and state in (PathState.UP, PathState.DEGRADED):
+        return usual * IDLE_FACTOR
+    return usual
