@@ -33,6 +33,8 @@ TIME_UNIT: Final = 16e-6
 """Seconds per tick of a wire timestamp: 24 bits of it wrap after 268 s, far beyond any RTT."""
 HOLD_UNIT: Final = 8e-6
 """Seconds per tick of a hold time: 16 bits reach 0.52 s, beyond any feedback delay of ours."""
+MAX_HOLD: Final = 0xFFFF
+"""As a hold time: too long to say; such an ack gives no round-trip time."""
 TIMESTAMP_MASK: Final = 0xFFFFFF
 SEQUENCE_BITS: Final = 32
 GLOBAL_SEQUENCE_BITS: Final = 24
@@ -41,7 +43,6 @@ MAX_FLOW_DISTANCE: Final = 0xFFFF
 MAC_SIZE: Final = 16
 COOKIE_SIZE: Final = 16
 COOKIE_NONCE_SIZE: Final = 24
-MAX_ACK_RANGES: Final = 16
 
 
 class DatagramType(IntEnum):
@@ -254,41 +255,30 @@ class FrameType(IntEnum):
 
 
 class Probe(NamedTuple):
-    """Asks the peer to answer at once, and answers its last datagram so that it learns the RTT.
+    """Asks the peer to answer at once on the same path.
 
-    1 type, 2 probe id, 1 state, 2 interval (ms), 3 timestamp echo, 2 hold (8 us)
+    1 type, 2 probe id
     """
 
     probe_id: int
-    state: int
-    """Index of the sender's `PathState` for this path (order of declaration)."""
-    interval_ms: int
-    """When the next probe will come; the peer counts missing ones by it."""
-    echo: int
-    """Timestamp of the last datagram received on this path; 0 with hold 0 if there is none."""
-    hold: int
-    """Ticks of 8 us from that datagram's arrival to this transmission; 65535: too long to say."""
 
 
 class ProbeReply(NamedTuple):
-    """Answers a probe on the path it came by.
+    """Answers a probe on the path it came by; the ack beside it gives the round-trip time.
 
-    1 type, 2 probe id, 1 state
+    1 type, 2 probe id
     """
 
     probe_id: int
-    state: int
 
 
 class PathAck(NamedTuple):
     """What one path delivered, in an ack frame.
 
-    1 path id, 1 state, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at,
-    3 least one-way delay, 1 count of ranges, then per range: 1 gap, 2 length
+    1 path id, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at
     """
 
     path_id: int
-    state: int
     highest: int
     """Low 32 bits of the highest path sequence received."""
     echo: int
@@ -301,11 +291,6 @@ class PathAck(NamedTuple):
     """Their bytes, headers included, low 32 bits."""
     received_at: int
     """Receiver's clock at the highest's arrival, 16 us ticks: a rate needs no ack timing."""
-    least_delay: int
-    """Least (arrival - timestamp) since the last ack, 24 bits of 16 us ticks; meaningful only as
-    a difference, since the clocks are unrelated."""
-    ranges: tuple[tuple[int, int], ...]
-    """Newest first, starting at `highest`: (length, gap below it) of runs received."""
 
 
 class Ack(NamedTuple):
@@ -328,10 +313,8 @@ class Close(NamedTuple):
 
 Frame = Probe | ProbeReply | Ack | Close
 
-_PROBE: Final = Struct("!BHBHBHH")  # the echo's 24 bits as 8 + 16
-_PROBE_REPLY: Final = Struct("!BHB")
-_PATH_ACK: Final = Struct("!BBIBHHIIBHBHB")
-_RANGE: Final = Struct("!HB")
+_PROBE: Final = Struct("!BH")
+_PATH_ACK: Final = Struct("!BIBHHIIBH")  # 24-bit numbers as 8 + 16
 _TWO: Final = Struct("!BB")
 
 
@@ -344,17 +327,9 @@ def encode_frames(frames: Sequence[Frame]) -> bytes:
 def _encode_frame(frame: Frame) -> bytes:
     match frame:
         case Probe():
-            return _PROBE.pack(
-                FrameType.PROBE,
-                frame.probe_id,
-                frame.state,
-                frame.interval_ms,
-                frame.echo >> 16,
-                frame.echo & 0xFFFF,
-                frame.hold,
-            )
+            return _PROBE.pack(FrameType.PROBE, frame.probe_id)
         case ProbeReply():
-            return _PROBE_REPLY.pack(FrameType.PROBE_REPLY, frame.probe_id, frame.state)
+            return _PROBE.pack(FrameType.PROBE_REPLY, frame.probe_id)
         case Ack():
             head = _TWO.pack(FrameType.ACK, len(frame.paths))
             return head + b"".join(_encode_path_ack(path) for path in frame.paths)
@@ -363,10 +338,8 @@ def _encode_frame(frame: Frame) -> bytes:
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
-    ranges = path.ranges[:MAX_ACK_RANGES]
-    head = _PATH_ACK.pack(
+    return _PATH_ACK.pack(
         path.path_id,
-        path.state,
         path.highest,
         path.echo >> 16,
         path.echo & 0xFFFF,
@@ -375,11 +348,7 @@ def _encode_path_ack(path: PathAck) -> bytes:
         path.octets,
         path.received_at >> 16,
         path.received_at & 0xFFFF,
-        path.least_delay >> 16,
-        path.least_delay & 0xFFFF,
-        len(ranges),
     )
-    return head + b"".join(_RANGE.pack(length, gap) for length, gap in ranges)
 
 
 def decode_frames_untrusted(plain: Bytes) -> list[Frame]:
@@ -390,7 +359,7 @@ def decode_frames_untrusted(plain: Bytes) -> list[Frame]:
         while offset < len(plain) and plain[offset] != FrameType.PADDING:
             frame, offset = _decode_frame_untrusted(plain, offset)
             frames.append(frame)
-    except (ValueError, IndexError, struct_error):
+    except (ValueError, struct_error):
         raise DatagramError(DropReason.MALFORMED) from None
     return frames
 
@@ -398,16 +367,13 @@ def decode_frames_untrusted(plain: Bytes) -> list[Frame]:
 def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
     match FrameType(plain[offset]):
         case FrameType.PROBE:
-            _, probe_id, state, interval, high, low, hold = _PROBE.unpack_from(plain, offset)
-            return Probe(probe_id, state, interval, high << 16 | low, hold), offset + _PROBE.size
+            return Probe(_PROBE.unpack_from(plain, offset)[1]), offset + _PROBE.size
         case FrameType.PROBE_REPLY:
-            _, probe_id, state = _PROBE_REPLY.unpack_from(plain, offset)
-            return ProbeReply(probe_id, state), offset + _PROBE_REPLY.size
+            return ProbeReply(_PROBE.unpack_from(plain, offset)[1]), offset + _PROBE.size
         case FrameType.ACK:
             return _decode_ack_untrusted(plain, offset)
         case FrameType.CLOSE:
-            _, reason = _TWO.unpack_from(plain, offset)
-            return Close(reason), offset + _TWO.size
+            return Close(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 
@@ -417,25 +383,10 @@ def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
     offset += _TWO.size
     paths = []
     for _ in range(count):
-        (path_id, state, highest, echo_high, echo_low, hold, datagrams, octets, at_high, at_low,
-         delay_high, delay_low, range_count) = _PATH_ACK.unpack_from(plain, offset)  # fmt: skip
+        path_id, highest, high, low, hold, datagrams, octets, at_high, at_low = (
+            _PATH_ACK.unpack_from(plain, offset)
+        )
         offset += _PATH_ACK.size
-        ranges = tuple(
-            _RANGE.unpack_from(plain, offset + index * _RANGE.size) for index in range(range_count)
-        )
-        offset += range_count * _RANGE.size
-        paths.append(
-            PathAck(
-                path_id,
-                state,
-                highest,
-                echo_high << 16 | echo_low,
-                hold,
-                datagrams,
-                octets,
-                at_high << 16 | at_low,
-                delay_high << 16 | delay_low,
-                ranges,
-            )
-        )
+        echo, received_at = high << 16 | low, at_high << 16 | at_low
+        paths.append(PathAck(path_id, highest, echo, hold, datagrams, octets, received_at))
     return Ack(tuple(paths)), offset

@@ -1,0 +1,50 @@
+"""No bytes whatever make a wire parser do anything but return or raise DatagramError."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiwanbond.core import wire
+from multiwanbond.errors import DatagramError
+
+PARSERS: list[Callable[[bytes], object]] = [
+    wire.decode_frames_untrusted,
+    wire.decode_initiation_untrusted,
+    wire.decode_response_untrusted,
+    wire.decode_cookie_reply_untrusted,
+    wire.split_macs_untrusted,
+]
+
+
+@pytest.mark.parametrize("parse", PARSERS, ids=lambda parse: parse.__name__)
+@given(data=st.binary(max_size=400))
+def test_any_bytes_are_read_or_refused(parse: Callable[[bytes], object], data: bytes) -> None:
+    try:
+        result = parse(data)
+    except DatagramError:
+        return
+
+    assert result is not None
+
+
+@given(first=st.integers(0, 255))
+def test_any_first_byte_names_a_type_or_is_refused(first: int) -> None:
+    try:
+        found = wire.datagram_type_untrusted(first)
+    except DatagramError:
+        assert first >> 4 not in set(wire.DatagramType)
+        return
+
+    assert found == first >> 4
+
+
+@given(data=st.binary(min_size=1, max_size=200).map(lambda tail: b"\x03" + tail))
+def test_any_ack_is_read_or_refused(data: bytes) -> None:
+    try:
+        frames = wire.decode_frames_untrusted(data)
+    except DatagramError:
+        return
+
+    assert isinstance(frames[0], wire.Ack)
