@@ -1,0 +1,124 @@
+"""Statistics as the status document: what `mwb status`, the web page and metrics are fed by."""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final
+
+from multiwanbond.control.status import (
+    PathDocument,
+    PeerDocument,
+    ReorderDocument,
+    TrafficDocument,
+)
+from multiwanbond.core.statistics import (
+    EndpointStatistics,
+    PathStatistics,
+    PeerStatistics,
+    ReorderStatistics,
+)
+
+from .report import WanLabel, fingerprint
+
+SAMPLE_INTERVAL: Final = 1.0
+"""Seconds between two looks at the byte counters: short enough to follow a speed test, long enough
+for the idle daemon to stay idle."""
+
+
+class RateMeter:
+    """Rates from byte counters that are looked at once in a while."""
+
+    def __init__(self) -> None:
+        self._counters: dict[Hashable, tuple[int, int]] = {}
+        self._rates: dict[Hashable, tuple[float, float]] = {}
+        self._sampled_at: float | None = None
+
+    def sample(self, statistics: EndpointStatistics, now: float) -> None:
+        """Note the counters; the rates are those since the last call."""
+        span = now - self._sampled_at if self._sampled_at is not None else 0.0
+        counters = dict(_counters(statistics))
+        self._rates = {}
+        for key, (sent, received) in counters.items():
+            before = self._counters.get(key)
+            # A counter that went back belongs to a new bond: what it says is since that began.
+            if before is None or span <= 0 or sent < before[0] or received < before[1]:
+                continue
+            self._rates[key] = ((sent - before[0]) / span, (received - before[1]) / span)
+        self._counters = counters
+        self._sampled_at = now
+
+    def rate(self, key: Hashable) -> tuple[float, float]:
+        """Return bytes per second up and down for a peer (its key) or a path of it (key, id)."""
+        return self._rates.get(key, (0.0, 0.0))
+
+
+def _counters(
+    statistics: EndpointStatistics,
+) -> Iterable[tuple[Hashable, tuple[int, int]]]:
+    for peer in statistics.peers:
+        yield peer.public_key, (peer.sent_bytes, peer.received_bytes)
+        for path in peer.paths:
+            yield (peer.public_key, path.path_id), (path.sent_bytes, path.received_bytes)
+
+
+def describe_peer(
+    peer: PeerStatistics, *, label: Callable[[int], WanLabel], rates: RateMeter, now: float
+) -> PeerDocument:
+    """Return what is known of one peer; `label` names our WANs by path id."""
+    since = peer.connected_since
+    return {
+        "name": peer.name,
+        "key": fingerprint(peer.public_key),
+        "is_connected": peer.is_connected,
+        "connected_s": None if since is None else round(now - since, 1),
+        "cipher": peer.cipher,
+        "inner_mtu": peer.inner_mtu,
+        "handshakes": peer.handshakes,
+        "sent_packets": peer.sent_packets,
+        "received_packets": peer.received_packets,
+        "unsendable_packets": peer.unsendable_packets,
+        "paths": [
+            _describe_path(path, peer, label=label(path.path_id), rates=rates, now=now)
+            for path in sorted(peer.paths, key=lambda path: path.path_id)
+        ],
+        "reorder": None if peer.reorder is None else _describe_reorder(peer.reorder),
+        **_describe_traffic(peer, rates.rate(peer.public_key)),
+    }
+
+
+def _describe_path(
+    path: PathStatistics, peer: PeerStatistics, *, label: WanLabel, rates: RateMeter, now: float
+) -> PathDocument:
+    return {
+        "id": path.path_id,
+        "wan": label.name,
+        "interface": label.interface,
+        "state": path.state.value,
+        "state_since_s": round(now - path.state_since, 1),
+        "remote": None if path.remote is None else str(path.remote),
+        "rtt_ms": None if path.rtt is None else round(path.rtt * 1000, 2),
+        "jitter_ms": None if path.jitter is None else round(path.jitter * 1000, 2),
+        "loss_pct": round(path.loss * 100, 2),
+        "sent_datagrams": path.sent_datagrams,
+        "received_datagrams": path.received_datagrams,
+        **_describe_traffic(path, rates.rate((peer.public_key, path.path_id))),
+    }
+
+
+def _describe_traffic(
+    counted: PeerStatistics | PathStatistics, rate: tuple[float, float]
+) -> TrafficDocument:
+    return {
+        "sent_bytes": counted.sent_bytes,
+        "received_bytes": counted.received_bytes,
+        "rate_up_mbit": round(rate[0] * 8 / 1e6, 3),
+        "rate_down_mbit": round(rate[1] * 8 / 1e6, 3),
+    }
+
+
+def _describe_reorder(reorder: ReorderStatistics) -> ReorderDocument:
+    return {
+        "released": reorder.released,
+        "held": reorder.held,
+        "late": reorder.late,
+        "duplicates": reorder.duplicates,
+        "given_up": reorder.given_up,
+    }
