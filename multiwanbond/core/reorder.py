@@ -1,0 +1,297 @@
+"""Packets wait for the one before them in their own flow, and for nothing else.
+
+Every packet has a number in the bond and says how far back its flow's previous packet is. It is
+released when that predecessor has been released or given up, so a hole in one flow never delays
+another, and the receiver needs no table of flows.
+
+A missing packet is given up, so that those behind it go on,
+- when nothing can bring it any more: paths deliver in the order they were sent on, so it is lost
+  once every path that was lately heard of has delivered something later (the fragment-loss rule of
+  RFC 1990, section 4.1.1);
+- when a packet has waited for it for the time-out. Each held packet owns its deadline: with one
+  timer that arrivals re-arm, every hole would wait behind the one before it;
+- when too many packets are held. The hole that has been waited for longest goes first.
+
+There is no tolerance for packets that overtake each other within a path. A line rarely does that to
+one UDP flow, within one batch of reads it does not show (holes are judged per batch), and a packet
+given up too soon is still delivered when it comes: the inner hosts then see the order the line
+made, not a delay on every loss.
+"""
+
+from collections import OrderedDict
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+from multiwanbond.core.statistics import ReorderStatistics
+from multiwanbond.core.wire import DataForm
+
+Plaintext = bytes | bytearray
+Released = tuple[DataForm, Plaintext]
+"""The form and the plaintext of one DATA datagram."""
+
+# --- chosen by us ----------------------------------------------------------------------------
+
+QUIET_AFTER: Final = 0.1
+"""Seconds without any datagram after which a path is no longer expected to bring a missing packet
+(bonding study, section 4.3). Longer than any jitter of a live line, and a sender has moved on."""
+WINDOW: Final = 1 << 16
+"""Sequences whose fate is remembered: as far as a distance reaches (16 bits on the wire)."""
+_MASK: Final = WINDOW - 1
+
+# Fates, in this order: what is at least `_GIVEN_UP` is not waited for.
+_UNKNOWN: Final = 0
+_HOLE: Final = 1
+"""Missing, and a held packet waits for it."""
+_HELD: Final = 2
+_GIVEN_UP: Final = 3
+_RELEASED: Final = 4
+
+
+class _Held:
+    """A packet that waits for its predecessor."""
+
+    __slots__ = ("form", "packet", "predecessor", "sequence", "since")
+
+    def __init__(
+        self,
+        sequence: int,
+        predecessor: int,
+        form: DataForm,
+        packet: Plaintext | bytearray,
+        since: float,
+    ) -> None:
+        self.sequence = sequence
+        self.predecessor = predecessor
+        self.form = form
+        self.packet = packet
+        self.since = since
+
+
+class ReorderBuffer:
+    """Puts the packets of each flow back in order, for so long as that makes sense.
+
+    Push what arrives, `expire` once per batch, then `poll`. Memory is bounded by the capacity and
+    the window, whatever sequences and distances a peer invents.
+    """
+
+    __slots__ = (
+        "_duplicates",
+        "_fates",
+        "_given_up",
+        "_heard",
+        "_held",
+        "_highest",
+        "_holes",
+        "_late",
+        "_polled",
+        "_released",
+        "_waiting",
+        "capacity",
+        "timeout",
+    )
+
+    def __init__(self, capacity: int, timeout: float) -> None:
+        self.capacity = capacity
+        """Packets held at most."""
+        self.timeout = timeout
+        """Seconds a packet is held at most. Both may be changed at any time."""
+        self._highest = 0
+        # Invariant: a slot of `_fates` belongs to the one sequence of its residue in
+        # (highest - WINDOW, highest]. No hole is older: `_advance` gives up those that would be,
+        # and since a packet is younger than the hole it waits for, nothing held is older either.
+        self._fates = bytearray(WINDOW)
+        self._held: OrderedDict[int, _Held] = OrderedDict()  # in order of arrival
+        self._waiting: dict[int, list[int]] = {}  # predecessor -> packets held for it
+        self._holes: list[int] = []  # heap; may name some that are holes no more
+        self._heard: dict[int, tuple[int, float]] = {}  # path id -> (delivered up to, heard at)
+        self._released: list[tuple[DataForm, bytes | bytearray]] = []
+        self._polled = 0
+        self._late = 0
+        self._duplicates = 0
+        self._given_up = 0
+
+    # --- arrivals
+
+    def push(
+        self,
+        path_id: int,
+        sequence: int,
+        distance: int,
+        form: DataForm,
+        packet: Plaintext | bytearray,
+        now: float,
+    ) -> None:
+        """Take one packet.
+
+        Args:
+            path_id: the path it came by.
+            sequence: its number in the bond, not truncated; 1 or more.
+            distance: from its flow's previous packet; 0 if it need not wait.
+            form: handed on with the packet.
+            packet: the plaintext of a DATA datagram.
+            now: the caller's clock.
+        """
+        fates = self._fates
+        slot = sequence & _MASK
+        if sequence == self._highest + 1 and fates[slot] != _HOLE:
+            self._highest = sequence
+            self._heard[path_id] = (sequence, now)
+        elif not self._is_new(path_id, sequence, form, packet, now):
+            return
+        if distance and fates[sequence - distance & _MASK] < _GIVEN_UP:
+            predecessor = sequence - distance
+            if predecessor > 0 and predecessor > self._highest - WINDOW:
+                self._hold(_Held(sequence, predecessor, form, packet, now))
+                return
+        is_awaited = fates[slot] == _HOLE
+        fates[slot] = _RELEASED
+        self._released.append((form, packet))
+        if is_awaited:
+            self._release_after(sequence)
+
+    def note(self, path_id: int, sequence: int, now: float) -> None:
+        """The path has delivered everything it was given up to `sequence`, and is alive."""
+        delivered = self._heard.get(path_id)
+        if delivered is not None and delivered[0] > sequence:
+            sequence = delivered[0]
+        self._heard[path_id] = (sequence, now)
+
+    def _is_new(
+        self, path_id: int, sequence: int, form: DataForm, packet: Plaintext | bytearray, now: float
+    ) -> bool:
+        """Settle duplicates and late packets; say whether the packet still needs its turn."""
+        self.note(path_id, sequence, now)
+        if sequence > self._highest:
+            self._advance(sequence)
+            return True
+        is_remembered = sequence > self._highest - WINDOW
+        fate = self._fates[sequence & _MASK] if is_remembered else _GIVEN_UP
+        if fate in (_HELD, _RELEASED):
+            self._duplicates += 1
+            return False
+        if fate == _GIVEN_UP:
+            if is_remembered:
+                self._fates[sequence & _MASK] = _RELEASED
+            self._late += 1
+            self._released.append((form, packet))
+            return False
+        return True
+
+    def _advance(self, sequence: int) -> None:
+        """Move the window so that it ends with `sequence`; holes that fall out are given up."""
+        fates = self._fates
+        count = min(sequence - self._highest, WINDOW)
+        begin = sequence - count + 1 & _MASK
+        spans = ((begin, min(begin + count, WINDOW)), (0, begin + count - WINDOW))
+        # First every hole, then every slot: a hole's followers are marked where they stand now.
+        for start, end in spans:
+            slot = start - 1
+            while end > start and (slot := fates.find(_HOLE, slot + 1, end)) >= 0:
+                self._give_up(self._highest - (self._highest - slot & _MASK))
+        for start, end in spans:
+            if end > start:
+                fates[start:end] = bytes(end - start)
+        self._highest = sequence
+
+    # --- holding and releasing
+
+    def _hold(self, held: _Held) -> None:
+        fates, waiting = self._fates, self._waiting
+        predecessor, slot = held.predecessor, held.predecessor & _MASK
+        self._held[held.sequence] = held
+        fates[held.sequence & _MASK] = _HELD
+        waiting.setdefault(predecessor, []).append(held.sequence)
+        if fates[slot] == _UNKNOWN:
+            fates[slot] = _HOLE
+            heappush(self._holes, predecessor)
+            if len(self._holes) > 2 * self.capacity + 64:
+                self._holes = [hole for hole in waiting if fates[hole & _MASK] == _HOLE]
+                heapify(self._holes)
+        while len(self._held) > self.capacity:
+            self._stop_waiting(next(iter(self._held.values())))
+
+    def _release_after(self, sequence: int) -> None:
+        """Release what waited for `sequence`, and what waited for that."""
+        fates, waiting, held, released = self._fates, self._waiting, self._held, self._released
+        done = [sequence]
+        for settled in done:
+            for follower in waiting.pop(settled, ()):
+                packet = held.pop(follower)
+                fates[follower & _MASK] = _RELEASED
+                released.append((packet.form, packet.packet))
+                done.append(follower)
+
+    def _give_up(self, hole: int) -> None:
+        self._fates[hole & _MASK] = _GIVEN_UP
+        self._given_up += 1
+        self._release_after(hole)
+
+    def _stop_waiting(self, packet: _Held) -> None:
+        """Give up the hole that `packet` waits for, be it through others; it is released."""
+        predecessor = packet.predecessor
+        while predecessor in self._held:
+            predecessor = self._held[predecessor].predecessor
+        self._give_up(predecessor)
+
+    # --- time
+
+    def expire(self, now: float) -> None:
+        """Give up what is known to be lost or has been waited for long enough."""
+        held = self._held
+        if not held:
+            return
+        self._give_up_lost(now)
+        while held:
+            oldest = next(iter(held.values()))
+            if oldest.since + self.timeout > now:
+                return
+            self._stop_waiting(oldest)
+
+    def _give_up_lost(self, now: float) -> None:
+        """Give up the holes that every path lately heard of has passed."""
+        passed = min(
+            (upto for upto, heard_at in self._heard.values() if heard_at + QUIET_AFTER > now),
+            default=self._highest,
+        )
+        while (hole := self._lowest_hole()) is not None and hole <= passed:
+            self._give_up(hole)
+
+    def _lowest_hole(self) -> int | None:
+        holes, waiting, held = self._holes, self._waiting, self._held
+        while holes:
+            if holes[0] in waiting and holes[0] not in held:
+                return holes[0]
+            heappop(holes)
+        return None
+
+    def deadline(self) -> float | None:
+        """When `expire` has something to do even if nothing arrives; None while nothing is held."""
+        if not self._held:
+            return None
+        oldest = next(iter(self._held.values()))
+        hole = self._lowest_hole()
+        assert hole is not None  # somebody at the end of each chain waits for a hole
+        passed_at = max(
+            (heard_at + QUIET_AFTER for upto, heard_at in self._heard.values() if upto < hole),
+            default=oldest.since,
+        )
+        return min(oldest.since + self.timeout, passed_at)
+
+    # --- results
+
+    def poll(self) -> list[tuple[DataForm, bytes | bytearray]]:
+        """Return what has been released since the last call, in order."""
+        released = self._released
+        self._released = []
+        self._polled += len(released)
+        return released
+
+    def statistics(self) -> ReorderStatistics:
+        """Return a snapshot."""
+        return ReorderStatistics(
+            released=self._polled + len(self._released) - self._late,
+            held=len(self._held),
+            late=self._late,
+            duplicates=self._duplicates,
+            given_up=self._given_up,
+        )
