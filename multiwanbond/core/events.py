@@ -20,6 +20,14 @@ class CloseReason(Enum):
     """The peer is no longer configured."""
 
 
+def close_reason(code: int) -> CloseReason:
+    """Return the reason behind a wire code; one that a later release added means "shut down"."""
+    try:
+        return CloseReason(code)
+    except ValueError:
+        return CloseReason.SHUT_DOWN
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BondOpened:
     """A handshake completed and both ends can send; resumed means that only the keys are new."""

@@ -112,6 +112,10 @@ class Ledger:
         start, had_expected, had_received = buckets.pop()
         buckets.append((start, had_expected + expected, had_received + received))
 
+    def forget_losses(self) -> None:
+        """Begin a new account of losses."""
+        self._loss_buckets.clear()
+
     def loss(self, now: float) -> float:
         """Return the share of datagrams lost in the last `LOSS_WINDOW` seconds, 0 to 1."""
         buckets = self._loss_buckets

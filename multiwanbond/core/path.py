@@ -81,6 +81,15 @@ class Path:
         return self.has_link and self.state in (PathState.UP, PathState.DEGRADED)
 
     @property
+    def smoothed_rtt(self) -> float | None:
+        """Seconds, our own queue included; None before the first answer."""
+        return self.rtt.smoothed
+
+    def loss(self, now: float) -> float:
+        """Return the share of recent datagrams that were lost, 0 to 1."""
+        return self.ledger.loss(now)
+
+    @property
     def in_flight_bytes(self) -> int:
         """Bytes on their way."""
         return self.ledger.in_flight_bytes
@@ -108,7 +117,9 @@ class Path:
         if not self.prober.on_reply(probe_id):
             return
         self._trigger(Trigger.ANSWERED, now)
-        if self.prober.answers_in_row >= PROOF_ANSWERS:
+        if self.state is PathState.RECOVERING and self.prober.answers_in_row >= PROOF_ANSWERS:
+            # What was lost while it was Down is what Down has said; it must not count twice.
+            self.ledger.forget_losses()
             self._trigger(Trigger.PROVEN, now)
 
     def on_ack(self, ack: PathAck, now: float, *, came_by_this_path: bool) -> None:

@@ -1,0 +1,356 @@
+"""The authenticated session with one peer over all paths.
+
+`Bond` composes the files around it and decides nothing itself: which key counts is `keys`' affair,
+which path `scheduling`'s, what order `reorder`'s, whether a path is alive `path`'s.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.datagram import LinkChange, LinkUp, Received, Transmit
+from multiwanbond.core.events import (
+    CloseReason,
+    Event,
+    PathAddressChanged,
+    PathStateChanged,
+    close_reason,
+)
+from multiwanbond.core.flow import FlowTable
+from multiwanbond.core.inbound import Inbound
+from multiwanbond.core.ip import flow_key
+from multiwanbond.core.keys import KeyRing, TransportKey
+from multiwanbond.core.outbound import Outbound
+from multiwanbond.core.path import Path
+from multiwanbond.core.path_state import PathState
+from multiwanbond.core.scheduling import make_scheduler
+from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
+from multiwanbond.core.statistics import PeerStatistics
+from multiwanbond.core.timers import earliest
+from multiwanbond.core.wire import (
+    NONCE,
+    SEQUENCE_BITS,
+    Ack,
+    Close,
+    DatagramType,
+    Frame,
+    Probe,
+    ProbeReply,
+    decode_frames_untrusted,
+    expand,
+    ticks,
+)
+from multiwanbond.errors import DatagramError, DropReason
+
+FEEDBACK_INTERVAL: Final = 0.01
+"""Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps
+half as fast, 5 ms costs twice the bytes and gains nothing)."""
+FEEDBACK_PATHS: Final = 2
+"""Every ack leaves on so many paths that one dead way back does not make all paths look dead."""
+IDLE_AFTER: Final = 5.0
+"""Seconds without an inner packet after which probing slows down."""
+SILENCE_LIMIT: Final = 180.0
+"""Seconds without an authentic datagram after which the bond is forgotten: no key outlives it."""
+
+
+class Bond:
+    """One peer's paths, keys, flows and order, from the first handshake until silence or close."""
+
+    def __init__(
+        self,
+        peer: PeerSettings,
+        bond_id: bytes,
+        inner_mtu: int,
+        settings: EndpointSettings,
+        now: float,
+    ) -> None:
+        self.peer = peer
+        self.bond_id = bond_id
+        self.inner_mtu = inner_mtu
+        self.keys = KeyRing()
+        self.paths: dict[int, Path] = {}
+        self.opened_at = now
+        self.closed_by_peer: CloseReason | None = None
+        """The reason the peer gave in a close frame."""
+        self.events: list[Event] = []
+        self.forgotten_ids: list[int] = []
+        """Session ids of keys that are gone, for the owner to drop from its table."""
+        self.unsendable_packets = 0
+        self._inbound = Inbound(peer, settings.reorder)
+        self._outbound = Outbound()
+        self._flows = FlowTable()
+        self._scheduler = make_scheduler(settings.routing_mode)
+        self._health = settings.health
+        self._feedback_at: float | None = None
+        self._unreported: set[Path] = set()
+        self._last_packet_at = now
+        self._heard_at = now
+        self._sendable: Sequence[Path] = ()
+
+    # --- paths
+
+    def handle_link_change(
+        self, wan_id: int, change: LinkChange, health: HealthSettings, now: float
+    ) -> None:
+        """A WAN of ours (the initiator's end) came or went; its path follows."""
+        path = self.paths.get(wan_id)
+        if isinstance(change, LinkUp):
+            if path is None:
+                path = self._add_path(wan_id, wan_id, health, now)
+            path.on_link_up(change.remote, now)
+        elif path is not None:
+            path.on_link_lost(now)
+        self._after_change()
+
+    def _add_path(self, path_id: int, wan_id: int, health: HealthSettings, now: float) -> Path:
+        path = self.paths[path_id] = Path(path_id, wan_id=wan_id, health=health, now=now)
+        return path
+
+    def _after_change(self) -> None:
+        """Report transitions of paths, and see anew which of them can carry packets."""
+        for path in self.paths.values():
+            for change in path.changes:
+                self.events.append(
+                    PathStateChanged(
+                        peer=self.peer.name,
+                        path_id=path.path_id,
+                        state_from=change.state_from,
+                        state_to=change.state_to,
+                        trigger=change.trigger,
+                    )
+                )
+            path.changes.clear()
+        self._sendable = _sendable(self.paths.values())
+
+    @property
+    def is_usable(self) -> bool:
+        """True if a path is known to work."""
+        return any(path.is_usable for path in self.paths.values())
+
+    # --- keys
+
+    def install_key(self, key: TransportKey) -> None:
+        """Seal with `key` from now on (the initiator's side)."""
+        self._forget(self.keys.install(key))
+
+    def await_confirmation(self, key: TransportKey) -> None:
+        """Open with `key`, and seal with it once the peer has used it (the responder's side)."""
+        self._forget(self.keys.await_confirmation(key))
+
+    def expire_keys(self, now: float) -> None:
+        """Forget the keys whose time is over."""
+        self._forget(self.keys.expire(now))
+
+    def _forget(self, keys: Iterable[TransportKey]) -> None:
+        self.forgotten_ids += (key.local_id for key in keys)
+
+    # --- sending
+
+    def handle_bursts(self, bursts: Iterable[Burst], now: float) -> None:
+        """Send inner packets, each flow as the routing mode says."""
+        key = self.keys.current
+        paths = self._sendable
+        timestamp = ticks(now)
+        self._last_packet_at = now
+        lookup, choose, send = self._flows.lookup, self._scheduler.choose, self._outbound.send_burst
+        for burst in bursts:
+            if key is None or not paths:
+                self.unsendable_packets += burst.segment_count
+                continue
+            flow = lookup(flow_key(burst.packet), now)
+            send(burst, flow, choose(flow, len(burst.packet), paths, now), key, timestamp)
+
+    def _send_frames(self, path: Path, frames: Sequence[Frame], now: float) -> None:
+        key = self.keys.current
+        if key is not None and path.has_link:
+            self._outbound.send_frames(frames, path, key, ticks(now))
+
+    def close(self, reason: int, now: float) -> None:
+        """Tell the peer on every path that this bond ends."""
+        for path in self.paths.values():
+            self._send_frames(path, [Close(reason)], now)
+
+    # --- receiving
+
+    def handle_datagram(
+        self,
+        header: tuple[int, int, int, int, int],
+        view: memoryview,
+        key: TransportKey,
+        received: Received,
+        wan_id: int,
+        now: float,
+    ) -> bool:
+        """Open one transport datagram and act on it; nothing changes before its tag is verified.
+
+        Returns:
+            True if it was the first under its key, which is what we seal with from now on.
+
+        Raises:
+            DatagramError: REPLAYED, FORGED, MALFORMED or BAD_SOURCE.
+        """
+        first, path_id, _, low, tail = header
+        path = self.paths.get(path_id)
+        sequence = expand(low, SEQUENCE_BITS, path.arrivals.highest if path else 0)
+        if path is not None and not path.replay.is_fresh(sequence):
+            raise DatagramError(DropReason.REPLAYED)
+        plain = key.open_untrusted(view, NONCE.pack(path_id, sequence))
+        if path is None:
+            path = self._add_path(path_id, wan_id, self._health, now)
+        path.replay.accept(sequence)
+        self._heard_at = now
+        before = self.keys.current
+        if key is not before:
+            self._forget(self.keys.confirm(key))
+        if path.arrivals.on_datagram(sequence, tail >> 40, len(view), now):
+            self._follow(path, received, wan_id, now)
+        number = tail >> 16 & 0xFFFFFF
+        if first >> 4 == DatagramType.DATA:
+            self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)
+            self._last_packet_at = now
+            self._want_feedback(path, now)
+        else:
+            self._inbound.on_note(path_id, number, now)
+            self._handle_frames(path, decode_frames_untrusted(plain), now)
+        return self.keys.current is not before
+
+    def _follow(self, path: Path, received: Received, wan_id: int, now: float) -> None:
+        """Send where the newest authentic datagram of the path came from, from where it went to."""
+        if self.peer.is_initiator and not path.has_link:
+            return  # our own WAN is gone; this one was still in the socket
+        path.local_host = received.local_host
+        if path.has_link and path.remote == received.source and path.wan_id == wan_id:
+            return
+        if path.remote is not None and path.remote != received.source:
+            self.events.append(
+                PathAddressChanged(
+                    peer=self.peer.name,
+                    path_id=path.path_id,
+                    address_from=path.remote,
+                    address_to=received.source,
+                )
+            )
+        path.wan_id = wan_id
+        path.on_link_up(received.source, now)
+        self._after_change()
+
+    def _handle_frames(self, path: Path, frames: Iterable[Frame], now: float) -> None:
+        for frame in frames:
+            match frame:
+                case Probe():
+                    reply = ProbeReply(frame.probe_id)
+                    self._send_frames(path, [reply, self._report([path], now)], now)
+                case ProbeReply():
+                    path.on_probe_reply(frame.probe_id, now)
+                case Ack():
+                    self._handle_ack(frame, path, now)
+                case Close():
+                    self.closed_by_peer = close_reason(frame.reason)
+        self._after_change()
+
+    def _handle_ack(self, ack: Ack, came_by: Path, now: float) -> None:
+        for report in ack.paths:
+            path = self.paths.get(report.path_id)
+            if path is not None:
+                path.on_ack(report, now, came_by_this_path=path is came_by)
+
+    def poll_deliver(self, now: float) -> list[Burst]:
+        """Return the bursts whose turn has come."""
+        return self._inbound.poll_deliver(now)
+
+    def take_malformed(self) -> int:
+        """Return how many authentic packets turned out to be none since the last call."""
+        return self._inbound.take_malformed()
+
+    # --- feedback and time
+
+    def _want_feedback(self, path: Path, now: float) -> None:
+        self._unreported.add(path)
+        if self._feedback_at is None:
+            self._feedback_at = now + FEEDBACK_INTERVAL
+
+    def _report(self, paths: Iterable[Path], now: float) -> Ack:
+        return Ack(tuple(path.arrivals.report(path.path_id, now) for path in paths))
+
+    def _send_feedback(self, now: float) -> None:
+        ack = self._report(self._unreported, now)
+        quickest = sorted(self._sendable, key=lambda path: path.rtt.smoothed or 0.0)
+        for path in quickest[:FEEDBACK_PATHS]:
+            self._send_frames(path, [ack], now)
+        self._unreported.clear()
+        self._feedback_at = None
+
+    def handle_timeout(self, now: float) -> None:
+        """Do whatever has become due: feedback, probes, giving up on silent paths, old keys."""
+        if self._feedback_at is not None and self._feedback_at <= now:
+            self._send_feedback(now)
+        is_idle = now - self._last_packet_at > IDLE_AFTER
+        for path in self.paths.values():
+            if not path.has_link:
+                continue
+            path.on_time(now)
+            if path.prober.is_due(now):
+                probe = Probe(path.start_probe(now, is_idle=is_idle))
+                self._send_frames(path, [probe, self._report([path], now)], now)
+        self.expire_keys(now)
+        self._flows.expire_idle(now)
+        self._after_change()
+
+    def is_silent(self, now: float) -> bool:
+        """Say whether nothing authentic was heard for longer than any key lives."""
+        return now - self._heard_at >= SILENCE_LIMIT
+
+    def deadline(self) -> float | None:
+        """When `handle_timeout` has something to do next."""
+        return earliest(
+            [
+                self._feedback_at,
+                self._inbound.deadline(),
+                self.keys.deadline(),
+                self._heard_at + SILENCE_LIMIT,
+                *(path.deadline() for path in self.paths.values()),
+            ]
+        )
+
+    def poll_transmit(self) -> Iterator[Transmit]:
+        """Yield what is to be sent now."""
+        return self._outbound.poll_transmit()
+
+    def statistics(self, handshakes: int, now: float) -> PeerStatistics:
+        """Return a snapshot of the bond, and through it of the peer."""
+        key = self.keys.current
+        return PeerStatistics(
+            name=self.peer.name,
+            public_key=self.peer.public_key,
+            is_connected=key is not None and self.is_usable,
+            connected_since=self.opened_at,
+            cipher=key.cipher.name if key else None,
+            inner_mtu=self.inner_mtu,
+            handshakes=handshakes,
+            sent_packets=self._outbound.sent_packets,
+            sent_bytes=self._outbound.sent_bytes,
+            received_packets=self._inbound.received_packets,
+            received_bytes=self._inbound.received_bytes,
+            unsendable_packets=self.unsendable_packets,
+            paths=tuple(path.statistics(now) for path in self.paths.values()),
+            reorder=self._inbound.statistics(),
+        )
+
+
+def _sendable(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths that may carry packets now, the best kind there is.
+
+    Degraded ones count while none is Up; a path on probation, or even one believed dead, counts
+    when there is nothing better: the last path is never gated.
+    """
+    linked = [path for path in paths if path.has_link]
+    for states in (
+        {PathState.UP},
+        {PathState.DEGRADED},
+        {PathState.RECOVERING},
+        {PathState.STARTING},
+    ):
+        chosen = [path for path in linked if path.state in states]
+        if chosen:
+            return chosen
+    return linked

@@ -1,0 +1,246 @@
+"""The whole protocol as a calculator: told what happened, asked what to do.
+
+The contract. Every method takes `now`, seconds on the caller's own monotonic clock; calls must not
+go back in time. There are four kinds:
+
+- `handle_*` says what happened: packets to send, datagrams received, a WAN that came or went, time
+  that passed. None of them blocks, calls back, or raises because of what the network sent.
+- `poll_*` says what the caller must now do. After every `handle_*` (and after `close`) poll all of
+  them: `poll_transmit` and `poll_deliver` for work, `poll_event` until None, then `poll_timeout`
+  for the time at which `handle_timeout` is due. What is polled belongs to the core until the next
+  call into it: send or copy it first.
+- `close` is what the operator wants.
+- `statistics` looks and changes nothing.
+
+`Endpoint` only dispatches: by inner destination to a peer, by session id to a key, by type to a
+handshake. What a bond does is in `bond`, how one begins in `peer`.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.cookie import MacStamper
+from multiwanbond.core.datagram import LinkChange, Received, Transmit
+from multiwanbond.core.events import Event
+from multiwanbond.core.gatekeeper import Gatekeeper
+from multiwanbond.core.ip import destination
+from multiwanbond.core.peer import Peer, Session
+from multiwanbond.core.prefixes import PrefixMap
+from multiwanbond.core.sessions import SessionTable
+from multiwanbond.core.settings import EndpointSettings
+from multiwanbond.core.statistics import EndpointStatistics
+from multiwanbond.core.timers import DeadlineQueue
+from multiwanbond.core.wire import (
+    OVERHEAD,
+    TRANSPORT_HEADER,
+    DatagramType,
+    datagram_type_untrusted,
+    decode_cookie_reply_untrusted,
+    decode_response_untrusted,
+)
+from multiwanbond.errors import DatagramError, DropReason
+
+
+class Endpoint:
+    """One end of any number of bonds, without a socket, a clock or a task.
+
+    Args:
+        settings: who we are and whom we talk to.
+        entropy: returns so many unpredictable bytes (`os.urandom`; seeded in simulations).
+        now: the caller's clock.
+    """
+
+    def __init__(
+        self, settings: EndpointSettings, *, entropy: Callable[[int], bytes], now: float
+    ) -> None:
+        self._settings = settings
+        self._sessions: SessionTable[Session] = SessionTable(entropy)
+        self._gatekeeper = Gatekeeper(settings.private_key, entropy, now)
+        self._peers = {
+            peer.public_key: Peer(peer, settings, self._sessions, entropy, now)
+            for peer in settings.peers
+        }
+        self._routes = PrefixMap(
+            (prefix, peer) for peer in self._peers.values() for prefix in peer.settings.allowed_ips
+        )
+        self._deadlines: DeadlineQueue[Peer] = DeadlineQueue()
+        self._touched: set[Peer] = set(self._peers.values())
+        self._replies: list[Transmit] = []
+        self._deliveries: list[Burst] = []
+        self._events: deque[Event] = deque()
+        self._dropped: Counter[DropReason] = Counter()
+        self._unroutable_packets = 0
+        self._now = now
+        self._settle(now)
+
+    # --- what happened
+
+    def handle_bursts(self, bursts: Sequence[Burst], now: float) -> None:
+        """Send inner packets, each to the peer its destination belongs to."""
+        lookup = self._routes.lookup
+        batches: dict[Peer, list[Burst]] = {}
+        for burst in bursts:
+            peer = lookup(destination(burst.packet))
+            if peer is None:
+                self._unroutable_packets += burst.segment_count
+            else:
+                batches.setdefault(peer, []).append(burst)
+        for peer, batch in batches.items():
+            peer.handle_bursts(batch, now)
+            self._touched.add(peer)
+        self._settle(now)
+
+    def handle_datagrams(self, wan_id: int, received: Sequence[Received], now: float) -> None:
+        """Take datagrams from a WAN's socket; whatever is wrong with one is counted by reason."""
+        for item in received:
+            view = memoryview(item.data)
+            size = item.segment_size or len(view) or 1
+            for start in range(0, len(view) or 1, size):
+                try:
+                    self._handle_datagram(wan_id, view[start : start + size], item, now)
+                except DatagramError as error:
+                    self._dropped[error.reason] += 1
+        self._settle(now)
+
+    def handle_link_change(self, wan_id: int, change: LinkChange, now: float) -> None:
+        """Follow a WAN of ours that came, went, or now leads to another address of the server."""
+        for peer in self._peers.values():
+            if peer.settings.is_initiator:
+                peer.handle_link_change(wan_id, change, now)
+                self._touched.add(peer)
+        self._settle(now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what has become due; calling it early or late is harmless."""
+        for peer in self._deadlines.pop_due(now):
+            peer.handle_timeout(now)
+            self._touched.add(peer)
+        self._settle(now)
+
+    # --- what the operator wants
+
+    def close(self, now: float) -> None:
+        """Say goodbye to every peer; poll and send once more, then drop the endpoint."""
+        for peer in self._peers.values():
+            peer.close(now)
+        self._touched.update(self._peers.values())
+        self._settle(now)
+
+    # --- what to do now
+
+    def poll_transmit(self) -> Iterator[Transmit]:
+        """Yield what must be sent: runs of datagrams, each to one address by one WAN."""
+        replies, self._replies = self._replies, []
+        yield from replies
+        touched, self._touched = self._touched, set()
+        for peer in touched:
+            if peer.bond is not None:
+                yield from peer.bond.poll_transmit()
+
+    def poll_deliver(self) -> Sequence[Burst]:
+        """Return what must be written to the TUN device, in order."""
+        deliveries, self._deliveries = self._deliveries, []
+        return deliveries
+
+    def poll_event(self) -> Event | None:
+        """Return the next thing the operator may want to know, or None."""
+        return self._events.popleft() if self._events else None
+
+    def poll_timeout(self) -> float | None:
+        """Return when `handle_timeout` is due on the caller's clock; None for never."""
+        return self._deadlines.earliest()
+
+    def statistics(self) -> EndpointStatistics:
+        """Return a snapshot of everything counted."""
+        return EndpointStatistics(
+            peers=tuple(peer.statistics(self._now) for peer in self._peers.values()),
+            dropped=dict(self._dropped),
+            unroutable_packets=self._unroutable_packets,
+        )
+
+    # --- dispatch
+
+    def _handle_datagram(
+        self, wan_id: int, view: memoryview, received: Received, now: float
+    ) -> None:
+        if not view:
+            raise DatagramError(DropReason.TOO_SHORT)
+        match datagram_type_untrusted(view[0]):
+            case DatagramType.DATA | DatagramType.CONTROL:
+                self._handle_transport(wan_id, view, received, now)
+            case DatagramType.INITIATION:
+                self._handle_initiation(wan_id, view, received, now)
+            case DatagramType.RESPONSE:
+                response = decode_response_untrusted(view)
+                self._gatekeeper.check_response_untrusted(view)
+                peer = self._session(response.receiver).peer
+                peer.handle_response_untrusted(response, now)
+                self._touched.add(peer)
+            case DatagramType.COOKIE:
+                reply = decode_cookie_reply_untrusted(view)
+                peer = self._session(reply.receiver).peer
+                peer.handle_cookie_untrusted(reply, wan_id, now)
+                self._touched.add(peer)
+
+    def _session(self, session_id: int) -> Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise DatagramError(DropReason.UNKNOWN_SESSION)
+        return session
+
+    def _handle_transport(
+        self, wan_id: int, view: memoryview, received: Received, now: float
+    ) -> None:
+        if len(view) < OVERHEAD:
+            raise DatagramError(DropReason.TOO_SHORT)
+        header = TRANSPORT_HEADER.unpack_from(view)
+        session = self._session(header[2])
+        bond, key = session.bond, session.key
+        if bond is None or key is None:
+            raise DatagramError(DropReason.UNKNOWN_SESSION)
+        is_first_use = bond.handle_datagram(header, view, key, received, wan_id, now)
+        if is_first_use:
+            session.peer.on_confirmed(bond, key, now)
+        self._touched.add(session.peer)
+
+    def _handle_initiation(
+        self, wan_id: int, view: memoryview, received: Received, now: float
+    ) -> None:
+        try:
+            admission = self._gatekeeper.examine_untrusted(view, received.source, now)
+        except DatagramError as error:
+            if error.reason is DropReason.COOKIE_REQUIRED:
+                demand = self._gatekeeper.cookie_reply(view, received.source, now)
+                self._reply(demand, wan_id, received)
+            raise
+        if isinstance(admission, bytes):
+            self._reply(admission, wan_id, received)
+            return
+        peer = self._peers.get(admission.peer_public_key)
+        if peer is None:
+            raise DatagramError(DropReason.UNKNOWN_PEER)
+        stamper = MacStamper(admission.peer_public_key)
+        response = stamper.stamp(peer.admit(admission, now), now)
+        self._gatekeeper.remember(admission, response, now)
+        self._reply(response, wan_id, received)
+        self._touched.add(peer)
+
+    def _reply(self, data: bytes, wan_id: int, received: Received) -> None:
+        self._replies.append(
+            Transmit(data, received.source, wan_id=wan_id, local_host=received.local_host)
+        )
+
+    def _settle(self, now: float) -> None:
+        """Draw the consequences of a call for every peer it touched."""
+        self._now = now
+        for peer in self._touched:
+            peer.after(now)
+            if peer.bond is not None:
+                self._deliveries += peer.bond.poll_deliver(now)
+                self._dropped[DropReason.MALFORMED] += peer.bond.take_malformed()
+            self._replies += peer.transmits
+            peer.transmits.clear()
+            self._events.extend(peer.events)
+            peer.events.clear()
+            self._deadlines.set(peer, peer.deadline())

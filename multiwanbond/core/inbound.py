@@ -1,0 +1,95 @@
+"""What arrives: authentic packets pass the source check, are put in order and joined into runs."""
+
+from typing import Final
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.ip import source_untrusted
+from multiwanbond.core.join import Joiner
+from multiwanbond.core.prefixes import PrefixMap
+from multiwanbond.core.reorder import ReorderBuffer
+from multiwanbond.core.settings import PeerSettings, ReorderSettings
+from multiwanbond.core.statistics import ReorderStatistics
+from multiwanbond.core.wire import FORM_MASK, GLOBAL_SEQUENCE_BITS, DataForm, expand
+from multiwanbond.errors import DatagramError, DropReason
+
+_FORMS: Final = tuple(DataForm)
+
+
+class Inbound:
+    """The receiving side of a bond, from an opened datagram to bursts for the TUN device."""
+
+    __slots__ = (
+        "_allowed",
+        "_highest",
+        "_joiner",
+        "_reorder",
+        "received_bytes",
+        "received_packets",
+    )
+
+    def __init__(self, peer: PeerSettings, reorder: ReorderSettings) -> None:
+        self._allowed = PrefixMap((prefix, True) for prefix in peer.allowed_ips)
+        self._reorder = ReorderBuffer(reorder.reorder_buffer, reorder.reorder_timeout)
+        self._joiner = Joiner()
+        self._highest = 0
+        self.received_packets = 0
+        self.received_bytes = 0
+
+    def on_packet(
+        self,
+        path_id: int,
+        first: int,
+        number: int,
+        distance: int,
+        plain: bytes | bytearray,
+        now: float,
+    ) -> None:
+        """Take one opened DATA datagram.
+
+        Args:
+            path_id: the path it came by.
+            first: the datagram's first byte, whose low bits are its `DataForm`.
+            number: low 24 bits of its global sequence.
+            distance: of its flow's previous packet; 0 if it need not wait.
+            plain: the packet, or the segment under its run's header.
+            now: the caller's clock.
+
+        Raises:
+            DatagramError: BAD_SOURCE, or MALFORMED if it is no IP packet.
+        """
+        if not self._allowed.lookup(source_untrusted(plain)):
+            raise DatagramError(DropReason.BAD_SOURCE)
+        sequence = self._expand(number)
+        self.received_packets += 1
+        self.received_bytes += len(plain)
+        form = _FORMS[first & FORM_MASK]
+        self._reorder.push(path_id, sequence, distance, form, plain, now)
+
+    def on_note(self, path_id: int, number: int, now: float) -> None:
+        """A CONTROL datagram tells that nothing after `number` is still to come on its path."""
+        self._reorder.note(path_id, self._expand(number), now)
+
+    def _expand(self, number: int) -> int:
+        sequence = expand(number, GLOBAL_SEQUENCE_BITS, self._highest)
+        if sequence > self._highest:
+            self._highest = sequence
+        return sequence
+
+    def poll_deliver(self, now: float) -> list[Burst]:
+        """Return what may be delivered by now, joined where it was one run."""
+        self._reorder.expire(now)
+        released = self._reorder.poll()
+        return self._joiner.join(released) if released else []
+
+    def deadline(self) -> float | None:
+        """When `poll_deliver` will have more even if nothing arrives."""
+        return self._reorder.deadline()
+
+    def take_malformed(self) -> int:
+        """Return how many packets turned out to be none since the last call."""
+        count, self._joiner.malformed = self._joiner.malformed, 0
+        return count
+
+    def statistics(self) -> ReorderStatistics:
+        """Return a snapshot."""
+        return self._reorder.statistics()

@@ -1,0 +1,163 @@
+"""What leaves: packets and frames are numbered, sealed and laid out in runs, path by path."""
+
+from collections.abc import Iterator, Sequence
+from struct import Struct
+from typing import Final
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.datagram import Transmit
+from multiwanbond.core.flow import Flow
+from multiwanbond.core.ip import LENGTH_POSITION, ip_version
+from multiwanbond.core.keys import TransportKey
+from multiwanbond.core.outbox import Outbox
+from multiwanbond.core.path import Path
+from multiwanbond.core.wire import (
+    HEADER_SIZE,
+    MAX_FLOW_DISTANCE,
+    MIN_DATAGRAM,
+    NONCE,
+    OVERHEAD,
+    TRANSPORT_HEADER,
+    DataForm,
+    DatagramType,
+    Frame,
+    encode_frames,
+    pack_tail,
+)
+
+_LENGTH: Final = Struct("!H")
+_SEQUENCE_MASK: Final = 0xFFFFFFFF
+_PACKET: Final = DatagramType.DATA << 4 | DataForm.PACKET
+_PARTIAL: Final = DatagramType.DATA << 4 | DataForm.PARTIAL
+_SEGMENT: Final = DatagramType.DATA << 4 | DataForm.SEGMENT
+_LAST_SEGMENT: Final = DatagramType.DATA << 4 | DataForm.LAST_SEGMENT
+_CONTROL: Final = DatagramType.CONTROL << 4
+
+
+class Outbound:
+    """The sending side of a bond: one global numbering, one outbox per path."""
+
+    __slots__ = ("_boxes", "global_sequence", "sent_bytes", "sent_packets")
+
+    def __init__(self) -> None:
+        self._boxes: dict[Path, Outbox] = {}
+        self.global_sequence = 0
+        """The last one assigned."""
+        self.sent_packets = 0
+        self.sent_bytes = 0
+
+    def send_burst(
+        self, burst: Burst, flow: Flow, path: Path, key: TransportKey, timestamp: int
+    ) -> None:
+        """Number, seal and lay out a packet, or every segment of a run, for one path."""
+        if burst.segment_size:
+            self._send_run(burst, flow, path, key, timestamp)
+        else:
+            self._send_packet(burst, flow, path, key, timestamp)
+        flow.last_sequence = self.global_sequence
+
+    def _distance(self, flow: Flow, sequence: int) -> int:
+        """Return how far back the flow's previous packet is; 0 if it need not be waited for."""
+        if not flow.last_sequence:
+            return 0
+        distance = sequence - flow.last_sequence
+        return distance if distance <= MAX_FLOW_DISTANCE else 0
+
+    def _send_packet(
+        self, burst: Burst, flow: Flow, path: Path, key: TransportKey, timestamp: int
+    ) -> None:
+        self.global_sequence = number = self.global_sequence + 1
+        first = _PARTIAL if burst.is_checksum_partial else _PACKET
+        tail = pack_tail(timestamp, number, self._distance(flow, number))
+        self._send_datagram(first, tail, bytes(burst.packet), path, key)
+        self.sent_packets += 1
+        self.sent_bytes += len(burst.packet)
+
+    def _send_run(
+        self, burst: Burst, flow: Flow, path: Path, key: TransportKey, timestamp: int
+    ) -> None:
+        """Seal every segment under the run's own header, whose length field tells its place."""
+        packet = memoryview(burst.packet)
+        header_length = burst.header_length
+        header = bytearray(packet[:header_length])
+        payload = packet[header_length:]
+        length_position = LENGTH_POSITION[ip_version(header)]
+        segment_size = burst.segment_size
+        session, path_id, ledger = key.remote_id, path.path_id, path.ledger
+        box = self._box(path)
+        sequence = ledger.next_sequence
+        number = self.global_sequence
+        distance = self._distance(flow, number + 1)
+        octets = 0
+        seal, reserve, pack_header, pack_nonce = (
+            key.seal,
+            box.reserve,
+            TRANSPORT_HEADER.pack_into,
+            NONCE.pack,
+        )
+        for offset in range(0, len(payload), segment_size):
+            piece = payload[offset : offset + segment_size]
+            length = header_length + len(piece)
+            number += 1
+            first = _SEGMENT if offset + segment_size < len(payload) else _LAST_SEGMENT
+            start = reserve(OVERHEAD + length)
+            view = box.view
+            body = start + HEADER_SIZE
+            pack_header(
+                view,
+                start,
+                first,
+                path_id,
+                session,
+                sequence & _SEQUENCE_MASK,
+                pack_tail(timestamp, number, distance),
+            )
+            _LENGTH.pack_into(header, length_position, offset)
+            view[body : body + header_length] = header
+            view[body + header_length : body + length] = piece
+            seal(view, start, length, pack_nonce(path_id, sequence))
+            octets += OVERHEAD + length
+            sequence += 1
+            distance = 1
+        self.sent_packets += sequence - ledger.next_sequence
+        self.sent_bytes += octets - OVERHEAD * (sequence - ledger.next_sequence)
+        self.global_sequence = number
+        ledger.next_sequence = sequence
+        ledger.on_sent(sequence - 1, octets)
+
+    def send_frames(
+        self, frames: Sequence[Frame], path: Path, key: TransportKey, timestamp: int
+    ) -> None:
+        """Seal frames as one CONTROL datagram; it tells the last global sequence assigned."""
+        tail = pack_tail(timestamp, self.global_sequence, 0)
+        self._send_datagram(_CONTROL, tail, encode_frames(frames), path, key)
+
+    def _send_datagram(
+        self, first: int, tail: int, plain: bytes, path: Path, key: TransportKey
+    ) -> None:
+        ledger, path_id = path.ledger, path.path_id
+        sequence = ledger.next_sequence
+        size = OVERHEAD + len(plain)
+        assert size >= MIN_DATAGRAM
+        box = self._box(path)
+        start = box.reserve(size)
+        view = box.view
+        TRANSPORT_HEADER.pack_into(
+            view, start, first, path_id, key.remote_id, sequence & _SEQUENCE_MASK, tail
+        )
+        view[start + HEADER_SIZE : start + HEADER_SIZE + len(plain)] = plain
+        key.seal(view, start, len(plain), NONCE.pack(path_id, sequence))
+        ledger.next_sequence = sequence + 1
+        ledger.on_sent(sequence, size)
+
+    def _box(self, path: Path) -> Outbox:
+        box = self._boxes.get(path)
+        if box is None:
+            box = self._boxes[path] = Outbox()
+        return box
+
+    def poll_transmit(self) -> Iterator[Transmit]:
+        """Yield the runs laid out since the last call; a path without an address loses its own."""
+        for path, box in self._boxes.items():
+            if path.remote is not None:
+                yield from box.drain(path.remote, path.wan_id, path.local_host)
