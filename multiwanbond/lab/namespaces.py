@@ -4,17 +4,20 @@ The kernel is asked through the `ip` command. A lab changes it a few dozen times
 is measured; in return every step can be repeated by hand from an error message.
 """
 
+import ctypes
 import itertools
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from multiwanbond.errors import PlatformError, PrivilegeError
 from multiwanbond.lab import processes
@@ -24,6 +27,8 @@ _NAME = re.compile(r"mwb-([a-z]+)-(\d+)-(\d+)(?:-|$)")
 _MOUNTS = Path("/run/netns")
 _SCRATCH = Path("/run")
 """Where scratch directories go: only root writes here, so sweeping by name cannot be misled."""
+_CLONE_NEWNET: Final = 0x40000000  # <sched.h>
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _serial = itertools.count(1)
 
 
@@ -95,6 +100,13 @@ class Namespace:
     ) -> subprocess.Popen[str]:
         """Start `command` inside; it dies with us. The process is the command itself, not `ip`."""
         return processes.start(self.command(*command), stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def socket(
+        self, kind: socket.SocketKind = socket.SOCK_STREAM, *, family: int = socket.AF_INET
+    ) -> socket.socket:
+        """Return a socket of this process that lives in the namespace."""
+        with inside(self.name):
+            return socket.socket(family, kind)
 
     def configure(self, steps: Iterable[str]) -> None:
         """Run `ip` with each line of `steps`, all in one process; the first failure ends it."""
@@ -182,6 +194,28 @@ def demand_lab(remedy: str) -> None:
     reason = why_no_lab()
     if reason is not None:
         raise PlatformError(f"No network namespaces here: {reason}.", "Provide it and try again.")
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """While inside, this thread is in the namespace `name`; sockets made here stay there."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    away = os.open(_MOUNTS / name, os.O_RDONLY)
+    try:
+        _enter(away)
+        try:
+            yield
+        finally:
+            _enter(home)
+    finally:
+        os.close(away)
+        os.close(home)
+
+
+def _enter(namespace: int) -> None:
+    # os.setns exists from Python 3.12.
+    if _LIBC.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Run:
