@@ -7,10 +7,16 @@ from typing import Final, NamedTuple
 
 from multiwanbond.core.burst import Burst, Bytes
 from multiwanbond.core.datagram import Address
+from multiwanbond.core.ip import internet_sum
 from multiwanbond.errors import LocalProtocolError
 
 TCP: Final = 6
 UDP: Final = 17
+
+TCP_FIN: Final = 1
+TCP_SYN: Final = 2
+TCP_PSH: Final = 8
+TCP_ACK: Final = 16
 
 _IPV4: Final = Struct("!BBHHHBBH4s4s")
 _IPV6: Final = Struct("!IHBB16s16s")
@@ -40,15 +46,6 @@ def pattern(offset: int, length: int) -> memoryview:
 def packed(host: str) -> bytes:
     """Return an address as it stands in a header."""
     return ip_address(host).packed
-
-
-def internet_sum(data: Bytes) -> int:
-    """Return the folded one's complement sum of `data` (RFC 1071), 1 to 65535 unless all zero."""
-    # Adding 16-bit words with end-around carry is arithmetic modulo 65535.
-    value = int.from_bytes(data, "big")
-    if len(data) & 1:
-        value <<= 8
-    return value % 0xFFFF or (0xFFFF if value else 0)
 
 
 class TcpHeader(NamedTuple):
@@ -170,57 +167,20 @@ def check_burst(burst: Burst) -> None:
     total = int.from_bytes(packet[4:6], "big") + 40 if is_ipv6 else int.from_bytes(packet[2:4])
     if total != len(packet):
         _complain("its length field is wrong", burst)
-    if not is_ipv6 and internet_sum(packet[:start]) != 0xFFFF:
+    if not is_ipv6 and internet_sum(packet[:start]):
         _complain("its IP header checksum is wrong", burst)
     protocol = packet[6] if is_ipv6 else packet[9]
     addresses = packet[8:40] if is_ipv6 else packet[12:20]
     pseudo = internet_sum(addresses) + protocol + total - start
     if not burst.is_checksum_partial:
-        if _fold(pseudo + internet_sum(packet[start:])) != 0xFFFF:
+        if (pseudo + internet_sum(packet[start:])) % 0xFFFF:
             _complain("its transport checksum is wrong", burst)
         return
     at = start + _CHECKSUM_AT[protocol]
-    if int.from_bytes(packet[at : at + 2]) % 0xFFFF != _fold(pseudo) % 0xFFFF:
+    if (int.from_bytes(packet[at : at + 2]) - pseudo) % 0xFFFF:
         _complain("its pseudo-header sum is wrong", burst)
 
 
 def _complain(problem: str, burst: Burst) -> None:
     msg = f"{problem}: {burst!r} {bytes(burst.packet[:80]).hex()}"
     raise LocalProtocolError(msg)
-
-
-def split(burst: Burst) -> list[Burst]:
-    """Return the packets a network card makes of a run of TCP segments, each partial again."""
-    if not burst.segment_size:
-        return [burst]
-    size, packet, header = burst.segment_size, memoryview(burst.packet), burst.header_length
-    start = transport_offset(packet)
-    first, payload = read_tcp(packet)
-    template = Conversation(*_ends(packet, start), TCP)
-    bursts = []
-    for offset in range(0, len(payload), size):
-        part = payload[offset : offset + size]
-        is_last = offset + size >= len(payload)
-        flags = first.flags if is_last else first.flags & ~(TCP_FIN | TCP_PSH)
-        bursts.append(
-            template.tcp(first._replace(sequence=first.sequence + offset, flags=flags), part)
-        )
-    assert header == len(packet) - len(payload)
-    return bursts
-
-
-def _ends(packet: memoryview, start: int) -> tuple[Address, Address]:
-    middle, end = (24, 40) if start == 40 else (16, 20)
-    first = 8 if start == 40 else 12
-    ports = _PORTS.unpack_from(packet, start)
-    hosts = (bytes(packet[first:middle]), bytes(packet[middle:end]))
-    return (
-        Address(str(ip_address(hosts[0])), ports[0]),
-        Address(str(ip_address(hosts[1])), ports[1]),
-    )
-
-
-TCP_FIN: Final = 1
-TCP_SYN: Final = 2
-TCP_PSH: Final = 8
-TCP_ACK: Final = 16

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Address, LinkChange, LinkUp, Received, Transmit
 from multiwanbond.core.events import Event
-from multiwanbond.sim.packets import split
+from multiwanbond.core.ip import split_run
 
 
 class PassThrough:
@@ -25,7 +25,7 @@ class PassThrough:
 
     def handle_bursts(self, bursts: Sequence[Burst], now: float) -> None:
         for burst in bursts:
-            for packet in split(burst):
+            for packet in split_run(burst):
                 self._send(packet)
 
     def _send(self, packet: Burst) -> None:
