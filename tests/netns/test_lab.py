@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from multiwanbond.lab.topology import (
     line,
     three_unequal_lines,
 )
+from multiwanbond.lab.traffic import Transfer
 from multiwanbond.sim.links import LinkSettings
 
 from .conftest import BuildLab
@@ -193,6 +194,34 @@ def test_wans_can_be_plain_veth_pairs(build_lab: BuildLab) -> None:
     assert max(ping(lab, lab.wan(1))[1:]) < 0.005
     assert len(ping(lab, lab.wan(2), address=SERVER_IPV6)) == 5
     assert min(ping(lab, lab.wan(3))) >= 0.020
+
+
+@pytest.mark.parametrize("is_upload", [False, True])
+def test_a_transfer_is_intact_though_packets_are_lost(build_lab: BuildLab, is_upload: bool) -> None:
+    lab = build_lab([line(50, 0.010, loss=0.005)])
+    ends = (lab.client, lab.server) if is_upload else (lab.server, lab.client)
+    host = SERVER_IPV4
+
+    with closing(Transfer(*ends, host=host, size=3_000_000, is_upload=is_upload)) as transfer:
+        result = transfer.wait(20)
+
+    assert result.is_intact
+    assert result.bytes == 3_000_000
+    assert result.mbit < 50
+
+
+def test_a_transfer_that_does_not_get_through_is_not_intact(build_lab: BuildLab) -> None:
+    lab = build_lab([line(50, 0.010)])
+
+    with closing(Transfer(lab.server, lab.client, host=SERVER_IPV4, seconds=60)) as transfer:
+        transfer.wait(1)
+        lab.black_out(1)
+        before = transfer.received()
+        result = transfer.wait(1)
+
+    assert before > 1_000_000
+    assert not result.is_intact
+    assert result.bytes < before + 1_000_000
 
 
 @pytest.mark.usefixtures("kernel")
