@@ -37,6 +37,8 @@ class WanSpec:
     to_server: LinkSettings | None = None
     """None in both directions: a veth pair, no emulation."""
     to_client: LinkSettings | None = None
+    name: str = ""
+    """What people call it; empty: like its interface."""
     device_mtu: int = 1500
     """What the interfaces admit to; the links may swallow packets smaller than that."""
 
@@ -45,13 +47,20 @@ class WanSpec:
 
 
 def line(
-    mbit: float, rtt: float, *, queue_time: float = 0.05, loss: float = 0.0, jitter: float = 0.0
+    mbit: float,
+    rtt: float,
+    *,
+    name: str = "",
+    queue_time: float = 0.05,
+    loss: float = 0.0,
+    jitter: float = 0.0,
 ) -> WanSpec:
     """Return a WAN that is the same in both directions.
 
     Args:
         mbit: rate in Mbit/s, IP headers included.
         rtt: seconds there and back on the empty line.
+        name: what people call it.
         queue_time: seconds that a full queue delays.
         loss: share of packets lost at random, each direction.
         jitter: most of the extra delay in seconds, each direction.
@@ -64,12 +73,16 @@ def line(
         loss=loss,
         jitter=jitter,
     )
-    return WanSpec(to_server=settings, to_client=settings)
+    return WanSpec(to_server=settings, to_client=settings, name=name)
 
 
 def three_unequal_lines() -> tuple[WanSpec, ...]:
     """Return the lines of the demo and the standard tests: 100/50/10 Mbit/s, 10/40/25 ms."""
-    return line(100, 0.010), line(50, 0.040), line(10, 0.025)
+    return (
+        line(100, 0.010, name="Fibre"),
+        line(50, 0.040, name="Starlink"),
+        line(10, 0.025, name="DSL"),
+    )
 
 
 class Wan:
@@ -80,6 +93,7 @@ class Wan:
         """1 for the first; also its last-but-one address digit."""
         self.device = f"wan{number}"
         """The interface's name, the same in both namespaces."""
+        self.name = spec.name or self.device
         self.spec = spec
         self.client_ipv4 = f"10.91.{number}.2"
         self.client_ipv6 = f"fd91:0:0:{number}::2"
