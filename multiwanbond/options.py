@@ -1,17 +1,17 @@
-"""How one setting is declared: default, unit, range, reload rule and documentation in one place.
+"""How one setting is declared: default, notation, range, reload rule and documentation together.
 
 `config.load`, `mwb config`, the README's tables and the reload plan are all derived from these
 declarations, so that none of them can say something else.
 """
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from multiwanbond.units import Quantity
+from multiwanbond.units import Notation
 
-_KEY = "multiwanbond.option"
+_KEY: Final = "multiwanbond.option"
 
 
 class Reload(Enum):
@@ -30,16 +30,17 @@ class Option:
     doc: str
     """One or two sentences for the operator: what it does and what its extremes cost."""
     reload: Reload
-    quantity: Quantity | None = None
-    """The unit text is read in; None for plain strings, numbers, booleans and enums."""
+    notation: Notation | None = None
+    """How the value (each item of a list) is written; None for strings, numbers, booleans, enums
+    and sections, whose annotation says it."""
     low: float | None = None
     """The least allowed value, in base units."""
     high: float | None = None
     """The greatest allowed value, in base units."""
-    parse: Callable[[str], Any] | None = None
-    """Turns text into the field's type where the annotation does not say how; raises ValueError."""
+    default_doc: str | None = None
+    """What holds when the key is absent, where the default value itself does not tell."""
     is_secret: bool = False
-    """True keeps the value out of logs, status and `mwb config`."""
+    """True keeps the value out of error messages, logs, status and `mwb config show`."""
 
 
 def option(
@@ -47,25 +48,31 @@ def option(
     *,
     doc: str,
     reload: Reload = Reload.RESTART,
-    quantity: Quantity | None = None,
+    notation: Notation | None = None,
     low: float | None = None,
     high: float | None = None,
-    parse: Callable[[str], Any] | None = None,
+    default_doc: str | None = None,
     is_secret: bool = False,
 ) -> Any:
-    """Declare a dataclass field that is a setting; without `default` the operator must give it."""
+    """Declare a dataclass field that is a setting.
+
+    Args:
+        default: its value when the key is absent, or a class or function that makes it; without a
+            default the operator must give one.
+    """
     declared = Option(
         doc=doc,
         reload=reload,
-        quantity=quantity,
+        notation=notation,
         low=low,
         high=high,
-        parse=parse,
+        default_doc=default_doc,
         is_secret=is_secret,
     )
     metadata = {_KEY: declared}
-    if callable(default):
-        return field(default_factory=default, metadata=metadata)
+    make: Callable[[], Any] | None = default if callable(default) else None
+    if make is not None:
+        return field(default_factory=make, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -74,3 +81,23 @@ def option_of(setting: "Field[Any]") -> Option:
     declared = setting.metadata[_KEY]
     assert isinstance(declared, Option)
     return declared
+
+
+def options_of(section: type) -> Iterator[tuple["Field[Any]", Option]]:
+    """Yield the settings of a dataclass, leaving out fields that are none."""
+    for setting in fields(section):
+        if _KEY in setting.metadata:
+            yield setting, option_of(setting)
+
+
+def is_required(setting: "Field[Any]") -> bool:
+    """Say whether the operator must give the setting."""
+    return setting.default is MISSING and setting.default_factory is MISSING
+
+
+def default_of(setting: "Field[Any]") -> Any:
+    """Return the value that holds when the operator says nothing; the setting has a default."""
+    if setting.default_factory is not MISSING:
+        return setting.default_factory()
+    assert setting.default is not MISSING
+    return setting.default

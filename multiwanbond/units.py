@@ -4,39 +4,73 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, Final, Protocol
 
-_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z%/µ]*)\s*")
+_NUMBER: Final = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})\s*([A-Za-z%/µ]*)\s*")
+
+
+class NotationError(ValueError):
+    """A text is not what its notation asks for; says what was expected and how to write it."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}. {remedy}.")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class Notation(Protocol):
+    """How a value is written: what `option()` needs to read, show and document a setting."""
+
+    @property
+    def name(self) -> str:
+        """What an error message calls it, with its article: "a duration"."""
+
+    @property
+    def example(self) -> str:
+        """A valid text, for error messages and help."""
+
+    def parse(self, text: str) -> Any:
+        """Return the value of `text`; raises NotationError."""
+
+    def show(self, value: Any) -> str:
+        """Return `value` as an operator would write it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """One kind of quantity: its suffixes, its base unit, and how to write a value back."""
+    """A notation of numbers with a unit."""
 
     name: str
-    """What an error message calls it, with its article: "a duration"."""
     example: str
-    """A valid value, for error messages and help."""
     factors: Mapping[str, float]
-    """Base units per suffix, lower case; the suffix "" is there if a bare number is allowed."""
-    show: Callable[[float], str]
-    """A value in base units as an operator would write it."""
+    """Base units per suffix. One in lower case is also found in any other case; the suffix "" is
+    there if a bare number is allowed."""
+    format: Callable[[float], str]
 
     def parse(self, text: str) -> float:
         """Return `text` in base units.
 
         Raises:
-            ValueError: with a sentence that says what was expected.
+            NotationError: it is no such quantity.
         """
         match = _NUMBER.fullmatch(text)
-        factor = self.factors.get(match[2].lower()) if match else None
-        if match is None or factor is None:
-            msg = f"expected {self.name} such as {self.example!r}, found {text!r}"
-            raise ValueError(msg)
-        return float(match[1]) * factor
+        if match is not None:
+            number, suffix = match.groups()
+            factor = self.factors.get(suffix) or self.factors.get(suffix.lower())
+            if factor is not None:
+                return float(number) * factor
+        raise NotationError(
+            f"expected {self.name}, found {text!r}", f"Write it like {self.example}"
+        )
+
+    def show(self, value: float) -> str:
+        """Return `value`, in base units, as an operator would write it."""
+        return self.format(value)
 
 
 def _trimmed(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".")
+    text = f"{value:.3f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def format_duration(seconds: float) -> str:
@@ -68,41 +102,38 @@ def _format_percent(percent: float) -> str:
     return _trimmed(percent) + "%"
 
 
-DURATION = Quantity(
+def _rate_factors() -> dict[str, float]:
+    factors = {"": 1.0}  # the reference's max_bandwidth is a bare number of bytes a second
+    for prefix, size in (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9)):
+        factors[f"{prefix.lower()}bit"] = factors[f"{prefix.lower()}bit/s"] = size / 8
+        # Only with the capital B, because half the world means bits by "Mb/s", and a limit that
+        # is eight times off is not noticed.
+        factors[f"{prefix}B/s"] = size
+    return factors
+
+
+DURATION: Final = Quantity(
     name="a duration",
     example="200ms",
     factors=MappingProxyType(
         {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
     ),
-    show=format_duration,
+    format=format_duration,
 )
 """Seconds. A bare number is refused: nobody knows whether "5" meant seconds or milliseconds."""
 
-RATE = Quantity(
+RATE: Final = Quantity(
     name="a rate",
     example="50Mbit",
-    factors=MappingProxyType(
-        {
-            "": 1.0,  # the reference's max_bandwidth is a bare number of bytes a second
-            **{
-                f"{prefix}bit{per}": size / 8
-                for prefix, size in (("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9))
-                for per in ("", "/s")
-            },
-            **{
-                f"{prefix}b/s": size
-                for prefix, size in (("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9))
-            },
-        }
-    ),
-    show=format_rate,
+    factors=MappingProxyType(_rate_factors()),
+    format=format_rate,
 )
 """Bytes per second; "Mbit" is bits, "MB/s" and a bare number are bytes."""
 
-PERCENT = Quantity(
+PERCENT: Final = Quantity(
     name="a percentage",
     example="2.0",
     factors=MappingProxyType({"": 1.0, "%": 1.0}),
-    show=_format_percent,
+    format=_format_percent,
 )
 """Percent, as the reference writes it: 2.0 is two in a hundred."""

@@ -25,7 +25,7 @@ class HealthSettings:
 
     max_latency: float = option(
         0.1,
-        quantity=DURATION,
+        notation=DURATION,
         low=0.001,
         high=60,
         reload=Reload.LIVE,
@@ -33,7 +33,7 @@ class HealthSettings:
     )
     max_jitter: float = option(
         0.02,
-        quantity=DURATION,
+        notation=DURATION,
         low=0.001,
         high=60,
         reload=Reload.LIVE,
@@ -41,7 +41,7 @@ class HealthSettings:
     )
     max_packet_loss: float = option(
         2.0,
-        quantity=PERCENT,
+        notation=PERCENT,
         low=0,
         high=100,
         reload=Reload.LIVE,
@@ -49,7 +49,7 @@ class HealthSettings:
     )
     health_check_interval: float = option(
         0.2,
-        quantity=DURATION,
+        notation=DURATION,
         low=0.02,
         high=30,
         reload=Reload.LIVE,
@@ -90,7 +90,7 @@ class ReorderSettings:
     )
     reorder_timeout: float = option(
         0.5,
-        quantity=DURATION,
+        notation=DURATION,
         low=0,
         high=10,
         reload=Reload.LIVE,
