@@ -103,7 +103,9 @@ class Bond:
         self._after_change()
 
     def _add_path(self, path_id: int, wan_id: int, health: HealthSettings, now: float) -> Path:
-        path = self.paths[path_id] = Path(path_id, wan_id=wan_id, health=health, now=now)
+        path = self.paths[path_id] = Path(
+            path_id, wan_id=wan_id, is_ours=self.peer.is_initiator, health=health, now=now
+        )
         return path
 
     def _after_change(self) -> None:
@@ -204,6 +206,7 @@ class Bond:
             self._forget(self.keys.confirm(key))
         if path.arrivals.on_datagram(sequence, tail >> 40, len(view), now):
             self._follow(path, received, wan_id, now)
+            path.on_arrival(now)
         number = tail >> 16 & 0xFFFFFF
         if first >> 4 == DatagramType.DATA:
             self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)

@@ -34,7 +34,7 @@ class Path:
     """Everything known about one path; `bond` decides what is sent on it.
 
     The path id is the initiator's WAN id at both ends. `wan_id` is what our own sockets call it: at
-    the initiator the same number, at the responder that of its listening socket.
+    the initiator (`is_ours`) the same number, at the responder that of its listening socket.
     """
 
     __slots__ = (
@@ -43,6 +43,7 @@ class Path:
         "changes",
         "has_link",
         "health",
+        "is_ours",
         "ledger",
         "local_host",
         "path_id",
@@ -55,8 +56,11 @@ class Path:
         "wan_id",
     )
 
-    def __init__(self, path_id: int, *, wan_id: int, health: HealthSettings, now: float) -> None:
+    def __init__(
+        self, path_id: int, *, wan_id: int, is_ours: bool, health: HealthSettings, now: float
+    ) -> None:
         self.path_id = path_id
+        self.is_ours = is_ours
         self.wan_id = wan_id
         self.health = health
         self.remote: Address | None = None
@@ -112,6 +116,11 @@ class Path:
         self.has_link = False
         self._trigger(Trigger.LINK_LOST, now)
 
+    def on_arrival(self, now: float) -> None:
+        """Something new came by this path; if it was believed dead, that is put to the test."""
+        if self.state is PathState.DOWN:
+            self.prober.hurry(now)
+
     def on_probe_reply(self, probe_id: int, now: float) -> None:
         """The peer answered a probe."""
         if not self.prober.on_reply(probe_id):
@@ -139,7 +148,7 @@ class Path:
 
     def on_time(self, now: float) -> None:
         """Count probes whose answers are overdue."""
-        has_failed = self.prober.on_timeout(now)
+        has_failed = self.prober.on_timeout(now, self._interval())
         if has_failed and self.prober.failures_in_row >= self.health.failure_threshold:
             self._trigger(Trigger.SILENT, now)
 
@@ -179,12 +188,13 @@ class Path:
 
     def start_probe(self, now: float, *, is_idle: bool) -> int:
         """Note that a probe leaves now; return its id."""
-        is_doubted = self.prober.failures_in_row > 0
+        is_calm = is_idle and not self.prober.failures_in_row
         return self.prober.start_probe(
-            now,
-            prober.patience(self.rtt),
-            prober.interval(self.health, self.state, is_idle=is_idle, is_doubted=is_doubted),
+            now, prober.patience(self.rtt), self._interval(is_idle=is_calm)
         )
+
+    def _interval(self, *, is_idle: bool = False) -> float:
+        return prober.interval(self.health, self.state, is_ours=self.is_ours, is_idle=is_idle)
 
     def deadline(self) -> float | None:
         """When `on_time` or a probe is due; None while there is no link."""

@@ -15,7 +15,9 @@ PROOF_ANSWERS: Final = 3
 IDLE_FACTOR: Final = 5
 """An idle bond probes this many times more rarely: metered lines pay for chatter."""
 DOWN_INTERVAL: Final = 0.5
-"""Seconds between probes of a path that is Down, if it is not probed more rarely anyway."""
+"""Seconds between probes of a path of ours that is Down, if it is not probed more rarely anyway."""
+FOREIGN_DOWN_INTERVAL: Final = 5.0
+"""The same for a path that begins at the peer: whose WAN it is knocks, the other end listens."""
 
 
 class Prober:
@@ -25,10 +27,18 @@ class Prober:
     shows later datagrams arrived, ends the row.
     """
 
-    __slots__ = ("_next_at", "_next_id", "_outstanding", "answers_in_row", "failures_in_row")
+    __slots__ = (
+        "_last_at",
+        "_next_at",
+        "_next_id",
+        "_outstanding",
+        "answers_in_row",
+        "failures_in_row",
+    )
 
     def __init__(self, now: float) -> None:
         self._next_at = now
+        self._last_at = now
         self._next_id = 0
         self._outstanding: dict[int, float] = {}
         self.answers_in_row = 0
@@ -39,6 +49,10 @@ class Prober:
         self._next_at = now
         self._outstanding.clear()
 
+    def hurry(self, now: float) -> None:
+        """Make a probe due: the path seemed dead and something came by it."""
+        self._next_at = min(self._next_at, now)
+
     def is_due(self, now: float) -> bool:
         """Say whether `start_probe` should be called."""
         return now >= self._next_at
@@ -47,6 +61,7 @@ class Prober:
         """Note that a probe leaves now; return its id, 16 bits."""
         self._next_id = (self._next_id + 1) & 0xFFFF
         self._outstanding[self._next_id] = now + patience
+        self._last_at = now
         self._next_at = now + interval
         return self._next_id
 
@@ -62,16 +77,18 @@ class Prober:
         """Note that the peer received something new on this path: as good as an answer."""
         self.failures_in_row = 0
 
-    def on_timeout(self, now: float) -> bool:
-        """Count the probes whose answers are overdue; return True if there were any."""
+    def on_timeout(self, now: float, interval: float) -> bool:
+        """Count the probes whose answers are overdue; return True if there were any.
+
+        The next probe then follows the last one by `interval`, whatever pace was kept before.
+        """
         overdue = [probe for probe, deadline in self._outstanding.items() if deadline <= now]
         for probe in overdue:
             del self._outstanding[probe]
         self.failures_in_row += len(overdue)
         if overdue:
             self.answers_in_row = 0
-            # Whatever the pace was: from the first missing answer on, hurry.
-            self._next_at = min(self._next_at, now)
+            self._next_at = min(self._next_at, max(self._last_at + interval, now))
         return bool(overdue)
 
     def deadline(self) -> float:
@@ -84,18 +101,20 @@ def patience(rtt: RttEstimator) -> float:
     return rtt.timeout(LEAST_PATIENCE, MOST_PATIENCE)
 
 
-def interval(health: HealthSettings, state: PathState, *, is_idle: bool, is_doubted: bool) -> float:
+def interval(
+    health: HealthSettings, state: PathState, *, is_ours: bool, is_idle: bool = False
+) -> float:
     """Return the time between two probes of a path in this state.
 
     Args:
         health: the operator's limits for the path.
         state: how the path is now.
-        is_idle: True if the bond carried no packets lately.
-        is_doubted: True if the last probe was not answered.
+        is_ours: True if the path begins at a WAN of ours.
+        is_idle: True if the bond carried no packets lately and the last probe was answered.
     """
     usual = health.health_check_interval
     if state is PathState.DOWN:
-        return max(usual, DOWN_INTERVAL)
-    if is_idle and not is_doubted and state in (PathState.UP, PathState.DEGRADED):
+        return max(usual, DOWN_INTERVAL if is_ours else FOREIGN_DOWN_INTERVAL)
+    if is_idle and state in (PathState.UP, PathState.DEGRADED):
         return usual * IDLE_FACTOR
     return usual

@@ -192,6 +192,17 @@ def test_an_idle_bond_is_quiet(pair: Pair) -> None:
             assert octets * 8 / 60 < 2000, "bit/s on an idle WAN"
 
 
+def test_a_server_hardly_knocks_at_a_wan_of_the_client_that_is_down(pair: Pair) -> None:
+    pair.drop = lambda _up, wan, _data: wan == 1
+    pair.run(10)
+    pair.log.clear()
+
+    pair.run(60)
+
+    assert len([data for is_up, wan, data in pair.log if wan == 1 and not is_up]) <= 12
+    assert len([data for is_up, wan, data in pair.log if wan == 1 and is_up]) <= 120
+
+
 @pytest.mark.parametrize("dead", [1, 2, 3])
 def test_any_wan_may_be_dead_from_the_start(dead: int) -> None:
     pair = Pair()
