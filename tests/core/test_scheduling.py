@@ -1,0 +1,283 @@
+"""Which path each routing mode gives a packet, among paths that may all be used."""
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from multiwanbond.core.flow import Flow
+from multiwanbond.core.scheduling import SchedulablePath, Scheduler, make_scheduler
+from multiwanbond.core.scheduling.adaptive import FREE_BYTES, STAY
+from multiwanbond.core.settings import RoutingMode
+
+ALL_MODES = pytest.mark.parametrize("mode", list(RoutingMode), ids=lambda mode: mode.value)
+
+
+class Line:
+    """A path as the modes see it."""
+
+    def __init__(
+        self,
+        path_id: int,
+        *,
+        rtt: float | None = 0.02,
+        in_flight: int = 0,
+        rate: float | None = None,
+        lost: float = 0.0,
+    ) -> None:
+        self.path_id = path_id
+        self.smoothed_rtt = rtt
+        self.in_flight_bytes = in_flight
+        self.delivery_rate = rate
+        self.lost = lost
+
+    def loss(self, now: float) -> float:
+        return self.lost
+
+
+def flow_number(number: int) -> Flow:
+    return Flow(number.to_bytes(13, "big"), 0.0)
+
+
+def send(
+    scheduler: Scheduler, flow: Flow, paths: Sequence[Line], now: float = 0.0, size: int = 1400
+) -> int:
+    return scheduler.choose(flow, size, paths, now).path_id
+
+
+def test_a_line_is_all_that_a_mode_may_know() -> None:
+    path: SchedulablePath = Line(1)
+
+    assert path.loss(0.0) == 0.0
+
+
+@ALL_MODES
+def test_the_only_path_is_taken_whatever_it_is_like(mode: RoutingMode) -> None:
+    scheduler = make_scheduler(mode)
+    worst = Line(9, rtt=None, in_flight=10**9, rate=1.0, lost=1.0)
+
+    assert {send(scheduler, flow_number(n), [worst], now=n / 10) for n in range(20)} == {9}
+
+
+@ALL_MODES
+def test_only_paths_that_are_offered_are_chosen(mode: RoutingMode) -> None:
+    rng = Random(3)
+    scheduler = make_scheduler(mode)
+    flows = [flow_number(n) for n in range(10)]
+
+    for step in range(2000):
+        paths = [Line(n, rtt=rng.uniform(0.01, 0.1)) for n in rng.sample(range(1, 6), 2)]
+        chosen = send(scheduler, rng.choice(flows), paths, now=step / 50)
+        assert chosen in {path.path_id for path in paths}
+
+
+# --- round_robin
+
+
+def test_round_robin_gives_every_path_the_same_number_of_packets() -> None:
+    scheduler = make_scheduler(RoutingMode.ROUND_ROBIN)
+    paths = [Line(1, rtt=0.01), Line(2, rtt=0.5), Line(3, lost=0.5)]
+    flow = flow_number(1)
+
+    chosen = [send(scheduler, flow, paths) for _ in range(9)]
+
+    assert chosen == [1, 2, 3] * 3
+
+
+# --- least_latency
+
+
+def test_least_latency_takes_the_quickest_path_for_everything() -> None:
+    scheduler = make_scheduler(RoutingMode.LEAST_LATENCY)
+    paths = [Line(1, rtt=None), Line(2, rtt=0.04), Line(3, rtt=0.01)]
+
+    assert {send(scheduler, flow_number(n), paths) for n in range(5)} == {3}
+
+
+def test_least_latency_does_not_flap_between_equal_paths() -> None:
+    rng = Random(4)
+    scheduler = make_scheduler(RoutingMode.LEAST_LATENCY)
+    flow = flow_number(1)
+
+    chosen = [
+        send(scheduler, flow, [Line(n, rtt=0.02 + rng.uniform(-0.0015, 0.0015)) for n in (1, 2)])
+        for _ in range(1000)
+    ]
+
+    assert len(set(chosen)) == 1
+
+
+def test_least_latency_follows_a_clear_change_there_and_back() -> None:
+    scheduler = make_scheduler(RoutingMode.LEAST_LATENCY)
+    flow = flow_number(1)
+    first, second = Line(1, rtt=0.02), Line(2, rtt=0.03)
+
+    assert send(scheduler, flow, [first, second]) == 1
+    first.smoothed_rtt = 0.06
+    assert send(scheduler, flow, [first, second]) == 2
+    first.smoothed_rtt = 0.02
+    assert send(scheduler, flow, [first, second]) == 1
+
+
+def test_least_latency_leaves_a_path_that_is_gone() -> None:
+    scheduler = make_scheduler(RoutingMode.LEAST_LATENCY)
+    flow = flow_number(1)
+    first, second = Line(1, rtt=0.02), Line(2, rtt=0.3)
+
+    assert send(scheduler, flow, [first, second]) == 1
+    assert send(scheduler, flow, [second]) == 2
+
+
+# --- per_flow
+
+
+def test_per_flow_keeps_a_flow_on_its_path_whatever_that_is_like() -> None:
+    rng = Random(5)
+    scheduler = make_scheduler(RoutingMode.PER_FLOW)
+    flow = flow_number(1)
+    paths = [Line(1), Line(2), Line(3)]
+
+    chosen = set()
+    for _ in range(100):
+        rng.shuffle(paths)
+        rng.choice(paths).smoothed_rtt = rng.random()
+        chosen.add(send(scheduler, flow, paths))
+
+    assert len(chosen) == 1
+
+
+def test_per_flow_chooses_the_same_in_every_process() -> None:
+    """Python's own hash is seeded anew in each: with it, these figures would change."""
+    scheduler = make_scheduler(RoutingMode.PER_FLOW)
+    paths = [Line(1), Line(2), Line(3)]
+
+    assert [send(scheduler, flow_number(n), paths) for n in range(12)] == [
+        1,
+        1,
+        1,
+        1,
+        2,
+        1,
+        2,
+        1,
+        3,
+        2,
+        1,
+        1,
+    ]
+
+
+def test_per_flow_spreads_flows_evenly() -> None:
+    scheduler = make_scheduler(RoutingMode.PER_FLOW)
+    paths = [Line(1), Line(2), Line(3)]
+
+    counts = Counter(send(scheduler, flow_number(n), paths) for n in range(3000))
+
+    assert all(900 < counts[path_id] < 1100 for path_id in (1, 2, 3))
+
+
+def test_a_dying_path_moves_only_its_own_flows_and_spreads_them() -> None:
+    scheduler = make_scheduler(RoutingMode.PER_FLOW)
+    flows = [flow_number(n) for n in range(3000)]
+    paths = [Line(1), Line(2), Line(3)]
+    before = [send(scheduler, flow, paths) for flow in flows]
+
+    after = [send(scheduler, flow, paths[1:]) for flow in flows]
+
+    stayed = [old == new for old, new in zip(before, after, strict=True) if old != 1]
+    assert all(stayed)
+    moved = Counter(new for old, new in zip(before, after, strict=True) if old == 1)
+    assert all(400 < moved[path_id] < 600 for path_id in (2, 3))
+
+
+def test_a_returning_path_takes_no_flow_away_but_gets_new_ones() -> None:
+    scheduler = make_scheduler(RoutingMode.PER_FLOW)
+    flows = [flow_number(n) for n in range(300)]
+    paths = [Line(1), Line(2)]
+    without = [send(scheduler, flow, paths[1:]) for flow in flows]
+
+    again = [send(scheduler, flow, paths) for flow in flows]
+    new = [send(scheduler, flow_number(n), paths) for n in range(300, 400)]
+
+    assert again == without
+    assert 1 in new
+
+
+# --- adaptive
+
+
+def test_adaptive_starts_a_flow_where_it_arrives_soonest() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    idle = [Line(1, rtt=0.06), Line(2, rtt=0.02), Line(3, rtt=None)]
+    lossy = [Line(1, rtt=0.03), Line(2, rtt=0.02, lost=0.05)]
+    backlogged = [Line(1, rtt=0.03), Line(2, rtt=0.02, in_flight=200_000, rate=1e6)]
+
+    assert send(scheduler, flow_number(1), idle) == 2
+    assert send(scheduler, flow_number(2), lossy) == 1
+    assert send(scheduler, flow_number(3), backlogged) == 1
+
+
+def test_adaptive_does_not_mistake_an_idle_path_for_a_slow_one() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    paths = [Line(1, rtt=0.02, in_flight=1400, rate=300.0), Line(2, rtt=0.04, rate=1e6)]
+
+    assert send(scheduler, flow_number(1), paths) == 1
+
+
+def test_adaptive_spreads_flows_over_lines_that_fill_up() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    paths = [Line(1, rtt=0.02, rate=1e6), Line(2, rtt=0.02, rate=1e6)]
+
+    for number in range(20):
+        chosen = scheduler.choose(flow_number(number), 1400, paths, 0.0)
+        chosen.in_flight_bytes += 50_000
+
+    assert paths[0].in_flight_bytes == paths[1].in_flight_bytes
+
+
+def test_adaptive_keeps_a_flow_on_its_path_while_that_is_about_as_good() -> None:
+    rng = Random(6)
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    flow = flow_number(1)
+
+    chosen = [
+        send(scheduler, flow, [Line(n, rtt=rng.uniform(0.02, 0.025)) for n in (1, 2)], now=step / 5)
+        for step in range(1000)
+    ]
+
+    assert len(set(chosen)) == 1
+
+
+def test_adaptive_moves_a_flow_to_a_clearly_better_path_but_not_at_once() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    flow = flow_number(1)
+    first, second = Line(1, rtt=0.02), Line(2, rtt=0.03)
+    assert send(scheduler, flow, [first, second]) == 1
+
+    first.smoothed_rtt = 0.2
+
+    assert send(scheduler, flow, [first, second], now=STAY / 2) == 1
+    assert send(scheduler, flow, [first, second], now=STAY) == 2
+    first.smoothed_rtt = 0.001
+    assert send(scheduler, flow, [first, second], now=STAY * 1.5) == 2
+
+
+def test_adaptive_leaves_a_path_whose_acks_stay_out_before_it_is_known_to_be_down() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    flow = flow_number(1)
+    black, other = Line(1, rtt=0.02, rate=1e6), Line(2, rtt=0.06)
+    assert send(scheduler, flow, [black, other]) == 1
+
+    black.in_flight_bytes = FREE_BYTES + 100_000
+
+    assert send(scheduler, flow, [black, other], now=STAY) == 2
+
+
+def test_adaptive_moves_a_flow_at_once_when_its_path_is_gone() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    flow = flow_number(1)
+    first, second = Line(1, rtt=0.02), Line(2, rtt=0.3)
+    assert send(scheduler, flow, [first, second]) == 1
+
+    assert send(scheduler, flow, [second], now=0.001) == 2
