@@ -28,7 +28,7 @@ import trio
 
 from multiwanbond.core import ip
 from multiwanbond.core.burst import Burst, Bytes
-from multiwanbond.errors import PlatformError, PrivilegeError
+from multiwanbond.errors import DatagramError, PlatformError, PrivilegeError
 
 # From <linux/if_tun.h>, <linux/virtio_net.h>.
 _WRITES: Final = 0x80000000 if platform.machine().startswith(("mips", "ppc")) else 0x40000000
@@ -38,8 +38,7 @@ _IFF_VNET_HDR: Final = 0x4000
 _IFF_TUN_EXCL: Final = 0x8000
 _NEEDS_CSUM: Final = 1
 _GSO_NONE, _GSO_TCPV4, _GSO_TCPV6, _GSO_UDP_L4, _GSO_ECN = 0, 1, 4, 5, 0x80
-_TCP, _UDP = 6, 17
-_CHECKSUM_OFFSETS: Final = {_TCP: 16, _UDP: 6}
+_CHECKSUM_OFFSETS: Final = {ip.TCP: 16, ip.UDP: 6}
 _CWR: Final = 0x80
 
 _HEADER: Final = Struct("=BBHHHH")
@@ -84,6 +83,8 @@ class TunDevice:
         os.set_blocking(self._fd, False)
         fcntl.ioctl(self._fd, _TUNSETVNETHDRSZ, _HEADER.size.to_bytes(4, sys.byteorder))
         self.name: Final = name
+        self.unusable = 0
+        """Runs read that we cannot carry."""
         self.offload: Final = _agree_offload(self._fd) if wants_offload else Offload.NONE
 
     async def wait_readable(self) -> None:
@@ -103,8 +104,10 @@ class TunDevice:
                 data = read(fd, _LARGEST_READ)
                 if data[:2] == b"\0\0":
                     bursts.append(Burst(data[_HEADER.size :]))
+                elif burst := _parse(data):
+                    bursts.append(burst)
                 else:
-                    bursts.append(_parse(data))
+                    self.unusable += 1
         except BlockingIOError:
             pass
         except OSError as exc:
@@ -137,7 +140,7 @@ class TunDevice:
     def _takes_whole(self, burst: Burst) -> bool:
         if self.offload is Offload.TCP_AND_UDP:
             return True
-        return self.offload is Offload.TCP and _protocol(burst.packet) == _TCP
+        return self.offload is Offload.TCP and _protocol(burst.packet) == ip.TCP
 
     def close(self) -> None:
         """Delete the interface; waiters get `trio.ClosedResourceError`. Closing twice is fine."""
@@ -204,26 +207,31 @@ def _transport_offset(packet: Bytes) -> int:
     return (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else 40
 
 
-def _parse(data: bytes) -> Burst:
-    """Return the burst in one read whose virtio header is not all zeros."""
+def _parse(data: bytes) -> Burst | None:
+    """Return the burst in one read whose virtio header is not all zeros; None if it has no use."""
     flags, gso_type, _, size, start, offset = _HEADER.unpack_from(data)
-    # A run is tens of kilobytes: a view saves the copy. It keeps `data` alive, and only that.
-    packet: Bytes = memoryview(data)[_HEADER.size :]
-    if not gso_type & ~_GSO_ECN:
-        packet = data[_HEADER.size :]
-        if not flags & _NEEDS_CSUM:
-            return Burst(packet)
-        if start != _transport_offset(packet) or _CHECKSUM_OFFSETS.get(_protocol(packet)) != offset:
-            # The sum of an inner header (GRE, VXLAN) or of a protocol we have no rule for: nobody
-            # later could tell where it belongs.
-            return Burst(_finish_checksum(packet, start, offset))
+    if gso_type & ~_GSO_ECN:
+        return _parse_run(data, size)
+    packet = data[_HEADER.size :]
+    if not flags & _NEEDS_CSUM:
+        return Burst(packet)
+    if start == _transport_offset(packet) and offset == _CHECKSUM_OFFSETS.get(_protocol(packet)):
         return Burst(packet, is_checksum_partial=True)
-    transport = _transport_offset(packet)
-    if _protocol(packet) == _TCP:
-        header_length = transport + (packet[transport + 12] >> 4) * 4
-    else:
-        header_length = transport + 8
-    return Burst(packet, segment_size=size, header_length=header_length, is_checksum_partial=True)
+    # The sum of an inner header (GRE, VXLAN) or of a protocol we have no rule for: nobody later
+    # could tell where it belongs.
+    return Burst(_finish_checksum(packet, start, offset))
+
+
+def _parse_run(data: bytes, size: int) -> Burst | None:
+    # A run is tens of kilobytes: a view saves the copy. It keeps `data` alive, and only that.
+    packet = memoryview(data)[_HEADER.size :]
+    try:
+        length = ip.header_length_untrusted(packet)
+    except DatagramError:
+        # TCP behind IPv6 extension headers, which `core.ip` does not follow. The sender repeats
+        # it segment by segment, and those we carry.
+        return None
+    return Burst(packet, segment_size=size, header_length=length, is_checksum_partial=True)
 
 
 def _finish_checksum(packet: bytes, start: int, offset: int) -> bytes:
@@ -231,11 +239,7 @@ def _finish_checksum(packet: bytes, start: int, offset: int) -> bytes:
 
     The field holds the pseudo-header's sum, so it counts like any other word.
     """
-    covered = packet[start:]
-    if len(covered) % 2:
-        covered += b"\0"
-    # Adding 16-bit words with end-around carry is arithmetic modulo 65535.
-    checksum = 65535 - int.from_bytes(covered, "big") % 65535
+    checksum = 0xFFFF - ip.internet_sum(packet[start:])
     place = start + offset
     return packet[:place] + checksum.to_bytes(2, "big") + packet[place + 2 :]
 
@@ -247,7 +251,7 @@ def _header_for(burst: Burst) -> bytes:
     protocol = _protocol(packet)
     gso_type = _GSO_NONE
     if burst.segment_size:
-        if protocol == _UDP:
+        if protocol == ip.UDP:
             gso_type = _GSO_UDP_L4
         else:
             gso_type = _GSO_TCPV4 if packet[0] >> 4 == 4 else _GSO_TCPV6
