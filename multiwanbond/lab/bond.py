@@ -50,8 +50,8 @@ class Daemon:
         self.write_config()
 
     def write_config(self) -> None:
-        """Write `document` to the file."""
-        self.config.write_text(json.dumps(self.document, indent=1))
+        """Write `document` to the file, which holds a secret."""
+        _write_secret(self.config, json.dumps(self.document, indent=1))
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of `mwb` with `arguments`."""
@@ -61,7 +61,7 @@ class Daemon:
         self, verb: str, *arguments: str, check: bool = True, timeout: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """Run `mwb VERB` with this daemon's file, in its namespace, to its end."""
-        command = self.command(verb, "--config", str(self.config), *arguments)
+        command = self.command(verb, "-c", str(self.config), *arguments)
         return self.namespace.run(*command, check=check, timeout=timeout)
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class Daemon:
         assert not self.is_running
         with self.log.open("a") as log:
             self._process = self.namespace.start(
-                *self.command("run", "--config", str(self.config)), stderr=log.fileno()
+                *self.command("run", "-c", str(self.config)), stderr=log.fileno()
             )
 
     @property
@@ -204,7 +204,7 @@ class _Keys:
         self._private = {name: os.urandom(32) for name in ("client", "server")}
         self._preshared = os.urandom(32)
         for name, key in self._private.items():
-            _write_secret(directory / f"{name}.key", key)
+            _write_secret(directory / f"{name}.key", _text(key))
 
     def section(self, own: str, peer: str, allowed: list[str]) -> Document:
         """Return the section `security` of `own`, whose one peer is `peer`."""
@@ -249,10 +249,10 @@ def _server_document(keys: _Keys) -> Document:
     }
 
 
-def _write_secret(path: Path, key: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(_text(key) + "\n")
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    path.touch(mode=0o600)
+    path.write_text(text + "\n")
 
 
 def _text(key: bytes) -> str:

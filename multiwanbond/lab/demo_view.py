@@ -70,7 +70,7 @@ def _table(snapshot: Snapshot) -> Table:
             wan.name,
             f"{wan.line_mbit:.0f} Mbit/s, {wan.line_rtt_ms:.0f} ms",
             _state(wan),
-            "-" if wan.rtt_ms is None else f"{wan.rtt_ms:.0f} ms",
+            _rtt(wan),
             f"{wan.loss_pct:.1f} %",
             f"{wan.down_mbit:.1f}",
             Bar(wan.line_mbit, 0, min(wan.down_mbit, wan.line_mbit), width=_BAR_WIDTH),
@@ -81,6 +81,11 @@ def _table(snapshot: Snapshot) -> Table:
 def _state(wan: WanView) -> Text:
     text = Text(wan.state, style=_COLOURS.get(wan.state, ""))
     return text.append(" (cut)", style="bold red") if wan.is_cut else text
+
+
+def _rtt(wan: WanView) -> str:
+    # What is known of a WAN that is Down is from before.
+    return "-" if wan.rtt_ms is None or wan.state == "Down" else f"{wan.rtt_ms:.0f} ms"
 
 
 def _total(snapshot: Snapshot) -> Text:

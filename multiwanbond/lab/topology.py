@@ -80,7 +80,7 @@ def three_unequal_lines() -> tuple[WanSpec, ...]:
     """Return the lines of the demo and the standard tests: 100/50/10 Mbit/s, 10/40/25 ms."""
     return (
         line(100, 0.010, name="Fibre"),
-        line(50, 0.040, name="Starlink"),
+        line(50, 0.040, name="LTE"),
         line(10, 0.025, name="DSL"),
     )
 
