@@ -8,6 +8,7 @@ from multiwanbond.core.burst import Burst, Bytes
 from multiwanbond.core.datagram import Address, LinkChange, Received, Transmit
 from multiwanbond.core.events import Event
 
+from .inner import InnerHandler
 from .packets import check_burst, destination_of, packed
 from .world import Timer, World
 
@@ -50,10 +51,6 @@ class Arrival(NamedTuple):
     data: bytes
     source: Address
     local_host: str
-
-
-InnerHandler = Callable[[Burst], None]
-"""Takes an inner packet or run that was delivered to one of a host's inner ports."""
 
 
 class Host:
