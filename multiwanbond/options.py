@@ -72,8 +72,8 @@ def option(
     metadata = {_KEY: declared}
     make: Callable[[], Any] | None = default if callable(default) else None
     if make is not None:
-        return field(default_factory=make, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=make, repr=not is_secret, metadata=metadata)
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 def option_of(setting: "Field[Any]") -> Option:

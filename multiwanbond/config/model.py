@@ -1,0 +1,322 @@
+"""What the operator may set: one frozen dataclass per section of the file.
+
+Every setting is declared once, here or in `core.settings`; `load` checks against these
+declarations and `reference` documents them. A key that nothing honours does not belong here.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.settings import (
+    HealthSettings,
+    Prefix,
+    ReorderSettings,
+    RoutingMode,
+    WanSettings,
+)
+from multiwanbond.options import Reload, option
+
+from .keys import encode_key
+from .notations import (
+    FILE,
+    HOST_PORT,
+    INTERFACE_ADDRESS,
+    INTERFACE_NAME,
+    IP_ADDRESS,
+    KEY,
+    LISTEN_ADDRESS,
+    MTU,
+    NAME,
+    PREFIX,
+    SOCKET,
+    HostPort,
+    InterfaceAddress,
+    IpAddress,
+)
+from .origin import Origin
+
+RUN_DIRECTORY: Final = Path("/run/multiwanbond")
+"""Where control sockets live; systemd makes it for the service, `mwb up` for itself."""
+LEAST_MTU: Final = 576
+"""What every IPv4 host must take (RFC 791); IPv6 in the tunnel needs 1280 (RFC 8200)."""
+_FINGERPRINT: Final = 8
+
+
+class Mode(Enum):
+    """Which end of the bond this machine is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class WanType(Enum):
+    """Kinds of lines, as the reference names them."""
+
+    ADSL = "adsl"
+    VDSL = "vdsl"
+    FIBER = "fiber"
+    STARLINK = "starlink"
+    SATELLITE = "satellite"
+    LTE = "lte"
+    FIVE_G = "5g"
+    CABLE = "cable"
+    OTHER = "other"
+
+
+class Gso(Enum):
+    """Whether a WAN may be given many datagrams in one system call."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session(ReorderSettings):
+    """Where the two ends meet, and how packets are put back in order."""
+
+    local_endpoint: Address = option(
+        Address("0.0.0.0", 9000),
+        notation=LISTEN_ADDRESS,
+        doc="Address and UDP port a server listens on; [::]:9000 takes IPv6 and IPv4. A client "
+        "does not use it: it sends from each WAN's own address, from a port the kernel picks.",
+    )
+    remote_endpoint: HostPort | None = option(
+        None,
+        notation=HOST_PORT,
+        default_doc="none; a client needs it",
+        doc="Host and UDP port of the server. A server does not use it.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wan(WanSettings):
+    """One uplink of a client."""
+
+    name: str = option(
+        "",
+        notation=NAME,
+        default_doc="the interface, or the number",
+        doc="What people call this WAN; unique in the file.",
+    )
+    type: WanType = option(
+        WanType.OTHER,
+        doc="What kind of line it is. A label for people: MultiWANBond measures what a line can "
+        "do and treats all kinds alike.",
+    )
+    interface: str | None = option(
+        None,
+        notation=INTERFACE_NAME,
+        default_doc="the one that has local_addr",
+        doc="Network interface the WAN leaves by.",
+    )
+    local_addr: IpAddress | None = option(
+        None,
+        notation=IP_ADDRESS,
+        default_doc="the interface's own",
+        doc="Address of this machine to send from. Give interface, local_addr, or both.",
+    )
+    remote_addr: HostPort | None = option(
+        None,
+        notation=HOST_PORT,
+        default_doc="session.remote_endpoint",
+        doc="Host and port of the server as seen from this WAN.",
+    )
+    gso: Gso = option(
+        Gso.AUTO,
+        doc="auto hands the kernel runs of datagrams where the interface can split them, and "
+        "stops by itself where that fails; off never does, which costs CPU time.",
+    )
+
+    @property
+    def label(self) -> str:
+        """What to call the WAN in front of people."""
+        return self.name or self.interface or f"WAN {self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """How packets are shared among the WANs."""
+
+    mode: RoutingMode = option(
+        RoutingMode.ADAPTIVE,
+        doc="adaptive gives each connection the WAN that delivers it soonest (recommended); "
+        "per_flow keeps each on one WAN for good; least_latency uses the quickest WAN alone and "
+        "keeps the others in reserve; round_robin takes turns packet by packet, for equal lines.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """The network interface that the bond appears as."""
+
+    name: str = option(
+        "mwb0",
+        notation=INTERFACE_NAME,
+        doc="Name of the tunnel interface. Several bonds on one machine need different ones.",
+    )
+    address: tuple[InterfaceAddress, ...] = option(
+        tuple,
+        notation=INTERFACE_ADDRESS,
+        default_doc="none; needed to run",
+        doc="This end's addresses inside the tunnel, IPv4 and IPv6, with their prefix lengths.",
+    )
+    routes: tuple[Prefix, ...] | None = option(
+        None,
+        notation=PREFIX,
+        default_doc="the peers' allowed_ips",
+        doc="Destinations reached through the tunnel; 0.0.0.0/0 and ::/0 together are everything. "
+        "[] sets no route.",
+    )
+    mtu: int | None = option(
+        None,
+        notation=MTU,
+        low=LEAST_MTU,
+        high=65535,
+        default_doc="auto",
+        doc="Largest packet inside the tunnel; auto takes what fits through the WANs' interfaces.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A far end that may talk to us: a client's server, or one of a server's clients."""
+
+    name: str = option(
+        "",
+        notation=NAME,
+        default_doc="the key's first 8 characters",
+        doc="What people call this peer; unique in the file.",
+    )
+    public_key: bytes = option(
+        notation=KEY,
+        doc='The peer\'s public key: what "mwb pubkey" prints there.',
+    )
+    preshared_key: bytes | None = option(
+        None,
+        notation=KEY,
+        is_secret=True,
+        default_doc="none",
+        doc="A further secret, the same at both ends (mwb genpsk), which keeps what is recorded "
+        "today safe from quantum computers to come.",
+    )
+    preshared_key_file: Path | None = option(
+        None,
+        notation=FILE,
+        default_doc="none",
+        doc="File that holds preshared_key; only its owner may be able to read it.",
+    )
+    allowed_ips: tuple[Prefix, ...] = option(
+        tuple,
+        notation=PREFIX,
+        default_doc="none; needed to run",
+        doc="Addresses behind this peer: packets to them go to it, and only packets from them are "
+        "accepted from it.",
+    )
+
+    @property
+    def label(self) -> str:
+        """What to call the peer in front of people."""
+        return self.name or encode_key(self.public_key)[:_FINGERPRINT]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """Who we are and whom we talk to."""
+
+    private_key: bytes | None = option(
+        None,
+        notation=KEY,
+        is_secret=True,
+        default_doc="none; it or private_key_file is needed to run",
+        doc="This end's private key (mwb keygen). private_key_file keeps it out of this file.",
+    )
+    private_key_file: Path | None = option(
+        None,
+        notation=FILE,
+        default_doc="none",
+        doc="File that holds private_key; only its owner may be able to read it. A relative name "
+        "starts at this file's directory.",
+    )
+    peers: tuple[Peer, ...] = option(
+        tuple,
+        default_doc="none; needed to run",
+        doc="The far ends: exactly one on a client, any number on a server.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """How commands reach the running daemon."""
+
+    socket: Path | None = option(
+        None,
+        notation=SOCKET,
+        default_doc=f"{RUN_DIRECTORY}/<tunnel.name>.sock",
+        doc="Unix socket on which the daemon answers mwb status and mwb down.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One file, valid in itself; `require_runnable` says whether a daemon can use it."""
+
+    mode: Mode | None = option(
+        None,
+        default_doc="none; --mode gives it, too",
+        doc="client on the machine with the WANs, server on the one with the good line.",
+    )
+    session: Session = option(Session, doc="Where the two ends meet, and the order of packets.")
+    wans: tuple[Wan, ...] = option(
+        tuple,
+        default_doc="every interface with a default route",
+        doc="A client's uplinks. A server has none: its paths come with its clients.",
+    )
+    health: HealthSettings = option(
+        HealthSettings,
+        reload=Reload.LIVE,
+        doc="Limits for paths that no entry of wans describes: all of a server's, and those of "
+        "WANs that a client found by itself.",
+    )
+    routing: Routing = option(Routing, doc="How packets are shared among the WANs.")
+    tunnel: Tunnel = option(Tunnel, doc="The network interface that the bond appears as.")
+    security: Security = option(Security, doc="Who we are and whom we talk to.")
+    control: Control = option(Control, doc="How commands reach the running daemon.")
+    origin: Origin = field(default_factory=Origin, compare=False, repr=False)
+    """The file it came from, and where each key stands in it."""
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the daemon listens for commands; follows the tunnel's name unless it was set."""
+        return self.control.socket or RUN_DIRECTORY / f"{self.tunnel.name}.sock"
+
+    @property
+    def routes(self) -> tuple[Prefix, ...]:
+        """Destinations to route into the tunnel: those set, else the peers' allowed_ips.
+
+        Less what the tunnel's own addresses already bring, for which the kernel makes a route.
+        """
+        if self.tunnel.routes is not None:
+            return self.tunnel.routes
+        connected = {address.network for address in self.tunnel.address}
+        allowed = [prefix for peer in self.security.peers for prefix in peer.allowed_ips]
+        return tuple(
+            prefix
+            for prefix in dict.fromkeys(allowed)
+            if not any(is_within(prefix, network) for network in connected)
+        )
+
+    def remote_of(self, wan: Wan) -> HostPort | None:
+        """Return where `wan` sends to; None only where `require_runnable` would complain."""
+        return wan.remote_addr or self.session.remote_endpoint
+
+
+def is_within(inner: Prefix, outer: Prefix) -> bool:
+    """Say whether all of `inner` lies in `outer`; never across the IP versions."""
+    return (
+        inner.version == outer.version
+        and outer.prefixlen <= inner.prefixlen
+        and inner.network_address in outer
+    )
