@@ -94,11 +94,17 @@ class WanDocument(TypedDict):
 class SocketDocument(TypedDict):
     """One UDP socket."""
 
-    name: str
-    local: str | None
+    wan_id: int
+    """0 is a server's one socket."""
+    local: str
     is_gso: bool
     """True while runs leave in one system call."""
-    counters: dict[str, int]
+    reads: int
+    received_datagrams: int
+    writes: int
+    sent_datagrams: int
+    dropped: dict[str, int]
+    """Datagrams that could not leave, by the kernel's reason."""
 
 
 class StatusDocument(TypedDict):

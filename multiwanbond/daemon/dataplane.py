@@ -12,7 +12,7 @@ reading, one call into the endpoint and one flush. Batches are bounded, so that 
 descriptor leaves the others, and the timer, their turn.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Final, Protocol
@@ -20,9 +20,10 @@ from typing import Final, Protocol
 import trio
 
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.datagram import Received, Transmit
+from multiwanbond.core.datagram import Address, Received, Transmit
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import Event
+from multiwanbond.linux.udp import UdpStatistics
 
 TUN_BATCH: Final = 64
 """Bursts read at most before the sockets and the timer get their turn."""
@@ -47,9 +48,12 @@ class Tun(Protocol):
 class Udp(Protocol):
     """What we need of a WAN's socket; see `linux.udp.UdpSocket`."""
 
+    @property
+    def local(self) -> Address: ...
     async def wait_readable(self) -> None: ...
     def receive_nowait(self, limit: int = ...) -> list[Received]: ...
     def send_nowait(self, transmits: Iterable[Transmit]) -> int: ...
+    def statistics(self) -> UdpStatistics: ...
     def close(self) -> None: ...
 
 
@@ -194,9 +198,10 @@ class Dataplane:
         for wan_id in list(self._sockets):
             self.detach(wan_id)
 
-    def socket_of(self, wan_id: int) -> Udp | None:
-        """Return the socket this WAN uses now."""
-        return self._sockets.get(wan_id)
+    @property
+    def sockets(self) -> Mapping[int, Udp]:
+        """The sockets in use now, by WAN."""
+        return self._sockets
 
     def _drop_socket(self, wan_id: int, socket: Udp, exc: OSError) -> None:
         if self._sockets.get(wan_id) is not socket:

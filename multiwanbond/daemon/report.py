@@ -38,6 +38,8 @@ class WanLabel:
     """How a WAN, or at a server a path, is called in front of people."""
 
     name: str
+    title: str
+    """The name at the beginning of a sentence."""
     interface: str | None = None
 
 
@@ -125,7 +127,7 @@ class Report:
     def _subject(self, path_id: int) -> str:
         label = self._label(path_id)
         on = f" ({label.interface})" if label.interface and label.interface != label.name else ""
-        return f"WAN {label.name}{on}"
+        return f"{label.title}{on}"
 
 
 class _TimedLines(logging.Formatter):

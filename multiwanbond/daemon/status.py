@@ -1,12 +1,13 @@
 """Statistics as the status document: what `mwb status`, the web page and metrics are fed by."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Final
 
 from multiwanbond.control.status import (
     PathDocument,
     PeerDocument,
     ReorderDocument,
+    SocketDocument,
     TrafficDocument,
 )
 from multiwanbond.core.statistics import (
@@ -16,6 +17,7 @@ from multiwanbond.core.statistics import (
     ReorderStatistics,
 )
 
+from .dataplane import Udp
 from .report import WanLabel, fingerprint
 
 SAMPLE_INTERVAL: Final = 1.0
@@ -122,3 +124,23 @@ def _describe_reorder(reorder: ReorderStatistics) -> ReorderDocument:
         "duplicates": reorder.duplicates,
         "given_up": reorder.given_up,
     }
+
+
+def describe_sockets(sockets: Mapping[int, Udp]) -> list[SocketDocument]:
+    """Return the counters of every open socket."""
+    documents: list[SocketDocument] = []
+    for wan_id, socket in sockets.items():
+        counted = socket.statistics()
+        documents.append(
+            {
+                "wan_id": wan_id,
+                "local": str(socket.local),
+                "is_gso": counted.is_gso_enabled,
+                "reads": counted.reads,
+                "received_datagrams": counted.datagrams_received,
+                "writes": counted.writes,
+                "sent_datagrams": counted.datagrams_sent,
+                "dropped": dict(counted.dropped),
+            }
+        )
+    return documents

@@ -16,6 +16,7 @@ from multiwanbond.core.events import BondOpened, Event, PathStateChanged
 from multiwanbond.core.path_state import PathState
 from multiwanbond.daemon.dataplane import SERVER_SOCKET, TUN_BATCH, Dataplane
 from multiwanbond.linux.fake import FakeNetwork, FakeTun
+from multiwanbond.linux.udp import UdpStatistics
 from tests.core.pair import CLIENT_IP, SERVER_IP, settings, udp_packet
 
 from .waiting import wait_until
@@ -203,6 +204,8 @@ async def test_a_tun_device_that_takes_nothing_is_counted(
 class BrokenSocket:
     """A socket that fails in a way no network can cause."""
 
+    local = Address("192.0.2.1", 40000)
+
     def __init__(self) -> None:
         self.is_closed = False
         self.is_readable = trio.Event()
@@ -215,6 +218,17 @@ class BrokenSocket:
 
     def send_nowait(self, transmits: Iterable[Transmit]) -> int:
         raise OSError(errno.EBADF, "bad file descriptor")
+
+    def statistics(self) -> UdpStatistics:
+        return UdpStatistics(
+            reads=0,
+            datagrams_received=0,
+            writes=0,
+            datagrams_sent=0,
+            dropped={},
+            is_gso_enabled=False,
+            gso_failures=0,
+        )
 
     def close(self) -> None:
         self.is_closed = True

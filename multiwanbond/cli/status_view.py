@@ -1,0 +1,119 @@
+"""The status document as a person reads it: a few lines and a table.
+
+rich draws the table on a terminal; a pipe gets plain columns, which need no import at all.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from multiwanbond.control.status import PathDocument, PeerDocument, StatusDocument, WanDocument
+from multiwanbond.units import format_duration, format_rate, format_size
+
+_HEADINGS = ("WAN", "interface", "state", "RTT", "jitter", "loss", "up", "down", "remote")
+_NUMBERS = {"RTT", "jitter", "loss", "up", "down"}
+_COLOURS = {"Up": "green", "Degraded": "yellow", "Recovering": "yellow", "Down": "red"}
+
+
+def show_status(status: StatusDocument) -> None:
+    """Print the document to stdout."""
+    print(_headline(status))
+    for peer in status["peers"]:
+        print()
+        print(_peer_line(peer))
+        rows = [_path_row(path) for path in peer["paths"]]
+        if rows:
+            _show_table(rows)
+    for line in waiting_lines(status["wans"]):
+        print(line)
+    for line in _loss_lines(status):
+        print(line)
+
+
+def waiting_lines(wans: Sequence[WanDocument]) -> Iterator[str]:
+    """Yield a line for each WAN that cannot be tried yet, saying what it waits for."""
+    for wan in wans:
+        if wan["waiting_for"]:
+            yield f"WAN {wan['name']}: waiting for {wan['waiting_for']}"
+
+
+def _headline(status: StatusDocument) -> str:
+    tunnel = status["tunnel"]
+    addresses = ", ".join(tunnel["addresses"]) or "no address"
+    return (
+        f"{tunnel['name']} ({status['mode']}): {addresses}, MTU {tunnel['mtu']}, running for "
+        f"{_age(status['uptime_s'])}, process {status['pid']}, version {status['version']}"
+    )
+
+
+def _peer_line(peer: PeerDocument) -> str:
+    if not peer["is_connected"]:
+        return f"peer {peer['name']} ({peer['key']}...): not connected"
+    return (
+        f"peer {peer['name']} ({peer['key']}...): connected for {_age(peer['connected_s'] or 0)}, "
+        f"{peer['cipher']}, sent {format_size(peer['sent_bytes'])}, "
+        f"received {format_size(peer['received_bytes'])}"
+    )
+
+
+def _loss_lines(status: StatusDocument) -> Iterator[str]:
+    """Yield what was thrown away, if anything was: silence means all is well."""
+    dropped = [f"{count} {reason}" for reason, count in status["dropped"].items() if count]
+    if dropped:
+        yield f"received datagrams dropped: {', '.join(dropped)}"
+    for key, text in (
+        ("unroutable_packets", "packets to addresses of no peer"),
+        ("undeliverable_packets", "packets the tunnel interface did not take"),
+        ("unsent_datagrams", "datagrams that could not leave"),
+    ):
+        count = status[key]  # type: ignore[literal-required]  # three keys of the same type
+        if count:
+            yield f"{text}: {count}"
+
+
+def _path_row(path: PathDocument) -> list[str]:
+    return [
+        path["wan"],
+        path["interface"] or "",
+        f"{path['state']} {_age(path['state_since_s'])}",
+        _milliseconds(path["rtt_ms"]),
+        _milliseconds(path["jitter_ms"]),
+        f"{path['loss_pct']:.1f} %",
+        format_rate(path["rate_up_mbit"] * 1e6 / 8),
+        format_rate(path["rate_down_mbit"] * 1e6 / 8),
+        path["remote"] or "",
+    ]
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} ms"
+
+
+def _age(seconds: float) -> str:
+    return format_duration(float(round(seconds))) if seconds >= 1 else "0s"
+
+
+def _show_table(rows: list[list[str]]) -> None:
+    if sys.stdout.isatty():
+        _show_rich(rows)
+        return
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    for row in [list(_HEADINGS), *rows]:
+        cells = (
+            cell.rjust(width) if heading in _NUMBERS else cell.ljust(width)
+            for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
+        )
+        print(("  " + "  ".join(cells)).rstrip())
+
+
+def _show_rich(rows: list[list[str]]) -> None:
+    # Here and not above: rich takes longer to import than everything else of `mwb status`.
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row), style=_COLOURS.get(row[2].split()[0]))
+    Console().print(table)

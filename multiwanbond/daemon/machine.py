@@ -1,0 +1,105 @@
+"""What the daemon needs of the machine it runs on; the real one is in `kernel`, tests bring theirs.
+
+Methods that are not async may block for milliseconds (netlink): call them in a thread.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from socket import AddressFamily
+from typing import Protocol
+
+from multiwanbond.config.notations import InterfaceAddress
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.settings import Prefix
+from multiwanbond.linux.tun import Offload
+from multiwanbond.linux.undo import Undo
+
+from .dataplane import Tun, Udp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WanWish:
+    """Which uplink the operator means."""
+
+    id: int
+    name: str
+    interface: str | None = None
+    local_host: str | None = None
+    """An address of ours on it; with it the interface may be left open."""
+    wants_gso: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundWan:
+    interface: str
+    gateway: str | None
+    local_host: str
+
+
+class TunDevice(Tun, Protocol):
+    """The dataplane's view of a TUN device, and its name and abilities."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def offload(self) -> Offload: ...
+    def close(self) -> None: ...
+
+
+class Watch(Protocol):
+    """Hears of changes of links, addresses and routes."""
+
+    async def wait_changed(self) -> None: ...
+
+
+class Machine(Protocol):
+    """The kernel, as far as the daemon reads and changes it."""
+
+    def check(self) -> None:
+        """Raise PrivilegeError or PlatformError if we could not do our work; change nothing."""
+
+    def lock(self, tunnel: str, undo: Undo) -> None:
+        """Keep other daemons off this tunnel; PlatformError names the one that has it."""
+
+    def clean_up(self, tunnel: str) -> list[str]:
+        """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
+
+    def interface_mtu(self, name: str) -> int:
+        """Return an interface's MTU; PlatformError if there is none of that name."""
+
+    def open_tun(self, name: str) -> TunDevice:
+        """Create the TUN device."""
+
+    def configure_tun(
+        self, name: str, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo
+    ) -> None:
+        """Give the device its addresses and MTU, and set it up."""
+
+    def route_tunnel(self, name: str, prefixes: Sequence[Prefix], undo: Undo) -> None:
+        """Send these destinations into the tunnel; our own sockets stay out of it."""
+
+    def discover(self) -> list[FoundWan]:
+        """Return the interfaces that have a default route."""
+
+    def locate(self, wish: WanWish, version: int) -> FoundWan:
+        """Return where a WAN is for this IP version; PlatformError says what is missing."""
+
+    def route_wan(self, wan_id: int, found: FoundWan, undo: Undo) -> None:
+        """Let datagrams from the WAN's address leave by the WAN."""
+
+    def open_udp(
+        self,
+        *,
+        family: AddressFamily,
+        local: Address,
+        device: str | None = None,
+        wants_gso: bool = True,
+    ) -> Udp:
+        """Open a socket whose datagrams stay out of the tunnel."""
+
+    def watch(self) -> AbstractAsyncContextManager[Watch]:
+        """Start to listen for changes."""
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Return the addresses of a name; none if it has none, or nobody answers."""

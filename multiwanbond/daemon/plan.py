@@ -1,0 +1,159 @@
+"""What one daemon is to do: the configuration as each part of the daemon wants to read it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from multiwanbond.config.model import Configuration, Gso, Mode, Peer, Wan
+from multiwanbond.config.notations import HostPort, InterfaceAddress
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.settings import (
+    CipherCosts,
+    EndpointSettings,
+    HealthSettings,
+    PeerSettings,
+    Prefix,
+    ReorderSettings,
+    WanSettings,
+)
+
+from .machine import WanWish
+
+MOST_DISCOVERED: Final = 16
+"""WANs found by themselves; the endpoint is told of so many from the start, since one without a
+link costs it nothing."""
+
+NO_PRESHARED_KEY: Final = bytes(32)
+
+WIDEST_MTU: Final = 65535
+"""Stands for a tunnel MTU still to be worked out from the WANs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelPlan:
+    """The TUN device and what goes into it."""
+
+    name: str
+    addresses: tuple[InterfaceAddress, ...]
+    mtu: int | None
+    """None: what fits through the WANs."""
+    routes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientPlan:
+    """The uplinks of an end that calls."""
+
+    wans: tuple[tuple[WanWish, HostPort], ...]
+    """Each with the server it leads to."""
+    discovery: HostPort | None
+    """None if the WANs are listed; else where every WAN that is found leads to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPlan:
+    """The door of an end that is called."""
+
+    listen: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a daemon is told."""
+
+    role: ClientPlan | ServerPlan
+    tunnel: TunnelPlan
+    control_socket: Path
+    endpoint: EndpointSettings
+
+    @property
+    def mode(self) -> Mode:
+        """The role in the operator's word."""
+        return Mode.CLIENT if isinstance(self.role, ClientPlan) else Mode.SERVER
+
+
+def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
+    """Return what a daemon with this configuration does; it must be runnable."""
+    tunnel = configuration.tunnel
+    return Plan(
+        role=_role(configuration),
+        tunnel=TunnelPlan(
+            name=tunnel.name,
+            addresses=tunnel.address,
+            mtu=tunnel.mtu,
+            routes=configuration.routes,
+        ),
+        control_socket=configuration.control_socket,
+        endpoint=_endpoint(configuration, costs),
+    )
+
+
+def _role(configuration: Configuration) -> ClientPlan | ServerPlan:
+    if configuration.mode is Mode.SERVER:
+        return ServerPlan(listen=configuration.session.local_endpoint)
+    wans = []
+    for wan in configuration.wans:
+        remote = configuration.remote_of(wan)
+        assert remote is not None
+        if wan.enabled:
+            wans.append((_wish(wan), remote))
+    discovery = None if configuration.wans else configuration.session.remote_endpoint
+    return ClientPlan(wans=tuple(wans), discovery=discovery)
+
+
+def _wish(wan: Wan) -> WanWish:
+    return WanWish(
+        id=wan.id,
+        name=wan.label,
+        interface=wan.interface,
+        local_host=None if wan.local_addr is None else str(wan.local_addr),
+        wants_gso=wan.gso is not Gso.OFF,
+    )
+
+
+def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSettings:
+    private_key = configuration.security.private_key
+    assert private_key is not None
+    is_client = configuration.mode is Mode.CLIENT
+    session, health = configuration.session, configuration.health
+    return EndpointSettings(
+        private_key=private_key,
+        peers=tuple(_peer(peer, is_initiator=is_client) for peer in configuration.security.peers),
+        wans=_wans(configuration) if is_client else (),
+        health=health,
+        reorder=ReorderSettings(
+            reorder_buffer=session.reorder_buffer, reorder_timeout=session.reorder_timeout
+        ),
+        routing_mode=configuration.routing.mode,
+        inner_mtu=configuration.tunnel.mtu or WIDEST_MTU,
+        cipher_costs=costs,
+    )
+
+
+def _peer(peer: Peer, *, is_initiator: bool) -> PeerSettings:
+    return PeerSettings(
+        name=peer.label,
+        public_key=peer.public_key,
+        preshared_key=peer.preshared_key or NO_PRESHARED_KEY,
+        allowed_ips=peer.allowed_ips,
+        is_initiator=is_initiator,
+    )
+
+
+def _wans(configuration: Configuration) -> tuple[WanSettings, ...]:
+    if configuration.wans:
+        return configuration.wans
+    return tuple(
+        _discovered(number, configuration.health) for number in range(1, MOST_DISCOVERED + 1)
+    )
+
+
+def _discovered(wan_id: int, health: HealthSettings) -> WanSettings:
+    return WanSettings(
+        id=wan_id,
+        max_latency=health.max_latency,
+        max_jitter=health.max_jitter,
+        max_packet_loss=health.max_packet_loss,
+        health_check_interval=health.health_check_interval,
+        failure_threshold=health.failure_threshold,
+    )

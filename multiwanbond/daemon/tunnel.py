@@ -1,0 +1,161 @@
+"""One standing tunnel: the tasks that keep it, from the first datagram to the goodbye.
+
+A client and a server are the same program; they differ in who keeps the sockets (`Wans` or
+`Listener`). Whatever fails in the nursery ends the daemon, with all it changed taken back: systemd
+starts it again, and a fresh start is better understood than a half-dead process.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, assert_never
+
+import trio
+
+from multiwanbond import __version__
+from multiwanbond.control.protocol import Command, Request
+from multiwanbond.control.server import ControlServer
+from multiwanbond.control.status import JsonObject, StatusDocument
+from multiwanbond.core.endpoint import Endpoint
+
+from .bring_up import BroughtUp
+from .dataplane import Dataplane
+from .listener import Listener
+from .machine import Machine
+from .notify import Notifier
+from .plan import ClientPlan, Plan
+from .report import Report, say
+from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_sockets
+from .wans import Wans
+
+
+class Tunnel:
+    """Everything that runs once the machine is ready."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        machine: Machine,
+        standing: BroughtUp,
+        *,
+        entropy: Callable[[int], bytes] = os.urandom,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.plan: Final = plan
+        self._machine = machine
+        self._standing = standing
+        self._notifier = notifier or Notifier()
+        self._started_at = trio.current_time()
+        self._is_stopped = trio.Event()
+        self._rates = RateMeter()
+        settings = replace(plan.endpoint, inner_mtu=standing.mtu)
+        self.endpoint: Final = Endpoint(settings, entropy=entropy, now=self._started_at)
+        self.dataplane: Final = Dataplane(
+            self.endpoint,
+            standing.tun,
+            on_event=lambda event: self._report.on_event(event),
+            on_socket_broken=lambda wan_id, exc: self.sockets.on_socket_broken(wan_id, exc),
+        )
+        self.sockets: Final = self._make_sockets()
+        self._report = Report(self.sockets.label)
+        # Closed in this order at the end: no socket, no more need for a route.
+        standing.undo.push("routes of the WANs", self.sockets.close)
+        standing.undo.push("sockets", self.dataplane.detach_all)
+
+    def _make_sockets(self) -> Wans | Listener:
+        role = self.plan.role
+        if isinstance(role, ClientPlan):
+            return Wans(role, machine=self._machine, dataplane=self.dataplane)
+        return Listener(role, machine=self._machine, dataplane=self.dataplane)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry packets until `stop`, or until something fails that must not."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.dataplane.run)
+            await nursery.start(self.sockets.run)
+            nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
+            nursery.start_soon(self._route)
+            nursery.start_soon(self._sample_rates)
+            nursery.start_soon(self._notifier.feed_watchdog)
+            self._say_ready()
+            task_status.started()
+            await self._is_stopped.wait()
+            self._say_goodbye()
+            nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Begin an orderly end."""
+        self._is_stopped.set()
+
+    async def _route(self) -> None:
+        """Send traffic into the tunnel as soon as the server's address is known."""
+        await self.sockets.wait_address()
+        tunnel = self.plan.tunnel
+        await trio.to_thread.run_sync(
+            self._machine.route_tunnel, tunnel.name, tunnel.routes, self._standing.undo
+        )
+
+    async def _sample_rates(self) -> None:
+        while True:
+            self._rates.sample(self.endpoint.statistics(), trio.current_time())
+            await trio.sleep(SAMPLE_INTERVAL)
+
+    def _say_ready(self) -> None:
+        name, mode = self.plan.tunnel.name, self.plan.mode.value
+        say(
+            logging.INFO,
+            f"Tunnel {name} stands.",
+            mode=mode,
+            mtu=self._standing.mtu,
+            offload=self._standing.tun.offload.name.lower(),
+        )
+        self._notifier.ready(f"{mode}, tunnel {name}")
+
+    def _say_goodbye(self) -> None:
+        say(logging.INFO, f"Stopping tunnel {self.plan.tunnel.name}.")
+        self._notifier.stopping()
+        self.endpoint.close(trio.current_time())
+        self.dataplane.flush()
+
+    # Commands
+
+    async def _answer(self, request: Request) -> JsonObject:
+        match request.command:
+            case Command.STATUS:
+                return {**self.status()}
+            case Command.STOP:
+                self.stop()
+                return {"pid": os.getpid()}
+            case _:
+                assert_never(request.command)
+
+    def status(self) -> StatusDocument:
+        """Return everything we know about ourselves."""
+        now = trio.current_time()
+        counted = self.endpoint.statistics()
+        standing, tunnel = self._standing, self.plan.tunnel
+        is_server = not isinstance(self.plan.role, ClientPlan)
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "mode": self.plan.mode.value,
+            "uptime_s": round(now - self._started_at, 1),
+            "is_ready": is_server or any(peer.is_connected for peer in counted.peers),
+            "tunnel": {
+                "name": tunnel.name,
+                "mtu": standing.mtu,
+                "addresses": [str(address) for address in tunnel.addresses],
+                "offload": standing.tun.offload.name.lower().replace("_", " "),
+            },
+            "peers": [
+                describe_peer(peer, label=self.sockets.label, rates=self._rates, now=now)
+                for peer in counted.peers
+            ],
+            "wans": self.sockets.describe(),
+            "sockets": describe_sockets(self.dataplane.sockets),
+            "dropped": {reason.value: count for reason, count in counted.dropped.items()},
+            "unroutable_packets": counted.unroutable_packets,
+            "undeliverable_packets": self.dataplane.undeliverable_packets,
+            "unsent_datagrams": self.dataplane.unsent_datagrams,
+        }

@@ -1,0 +1,284 @@
+"""Keeps a client's WANs, their sockets and the kernel's routes in step with what the machine has.
+
+Each WAN has a task that compares what is wanted with what is there, again after every change the
+kernel tells of, and after a while where something failed. A WAN that cannot be used now is no
+error: it says what it waits for, and the others carry on.
+"""
+
+import logging
+from collections.abc import Callable
+from ipaddress import ip_address
+from socket import AF_INET, AF_INET6
+from typing import Final, TypeVar, TypeVarTuple
+
+import trio
+
+from multiwanbond.config.notations import HostPort
+from multiwanbond.control.status import WanDocument
+from multiwanbond.core.datagram import Address, LinkDown, LinkUp
+from multiwanbond.core.path_state import PathState
+from multiwanbond.errors import PlatformError
+from multiwanbond.linux.undo import Undo
+
+from .dataplane import Dataplane
+from .machine import FoundWan, Machine, WanWish
+from .plan import MOST_DISCOVERED, ClientPlan
+from .report import WanLabel, say
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
+
+SETTLE: Final = 0.05
+"""Seconds to wait after a change: the kernel tells of one in several messages."""
+
+LOOK_AGAIN: Final = 60.0
+"""Seconds after which a WAN is looked at without being told to: a name may have moved."""
+
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two tries, at most; they start at one second and double."""
+
+LOOKUP_LIMIT: Final = 10.0
+"""Seconds a name lookup may take: the resolver's own limit for one server is five."""
+
+_ANSWERED: Final = frozenset({PathState.UP, PathState.DEGRADED, PathState.RECOVERING})
+
+
+class Wan:
+    """One uplink: what is wanted of it, what is there, and what it waits for."""
+
+    def __init__(self, wish: WanWish, remote: HostPort) -> None:
+        self.wish: Final = wish
+        self.remote: Final = remote
+        self.candidates: list[Address] = []
+        """Addresses of the server's name, as last looked up."""
+        self.found: FoundWan | None = None
+        self.address: Address | None = None
+        """Where it sends to; None while it is down."""
+        self.waiting_for: str | None = "its first look at the machine"
+        self.changed = trio.Event()
+        self.failures = 0
+        """Tries in a row that failed; sets the pause before the next."""
+        self.undo = Undo()
+        """What this WAN changed in the kernel."""
+
+    @property
+    def pause(self) -> float:
+        return min(LONGEST_PAUSE, 2.0 ** min(self.failures - 1, 10))
+
+
+class Wans:
+    """All WANs of a client; `run` keeps them, `close` takes back what they changed."""
+
+    def __init__(self, plan: ClientPlan, *, machine: Machine, dataplane: Dataplane) -> None:
+        self._wans = {wish.id: Wan(wish, remote) for wish, remote in plan.wans}
+        self._discovery = plan.discovery
+        self._machine = machine
+        self._dataplane = dataplane
+        self._nursery: trio.Nursery | None = None
+        # One at a time: the adapters' netlink socket belongs to one thread at a time.
+        self._limiter = trio.CapacityLimiter(1)
+        self._has_address = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep all WANs until cancelled."""
+        async with self._machine.watch() as watch, trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for wan in self._wans.values():
+                nursery.start_soon(self._keep, wan)
+            await self._discover()
+            task_status.started()
+            while True:
+                await watch.wait_changed()
+                await trio.sleep(SETTLE)
+                await self._discover()
+                for wan in self._wans.values():
+                    wan.changed.set()
+
+    async def wait_address(self) -> None:
+        """Return when the address of a server is known."""
+        await self._has_address.wait()
+
+    def close(self) -> None:
+        """Take back what all WANs changed in the kernel.
+
+        Raises:
+            PlatformError: some of it could not be.
+        """
+        failures = [failure for wan in self._wans.values() for failure in wan.undo.run()]
+        if failures:
+            raise PlatformError("; ".join(failures), "")
+
+    # What others want to know
+
+    def label(self, path_id: int) -> WanLabel:
+        """Return the names of the WAN behind a path."""
+        wan = self._wans.get(path_id)
+        if wan is None:
+            return WanLabel(name=str(path_id), title=f"Path {path_id}")
+        interface = wan.found.interface if wan.found else wan.wish.interface
+        return WanLabel(name=wan.wish.name, title=f"WAN {wan.wish.name}", interface=interface)
+
+    def describe(self) -> list[WanDocument]:
+        """Return every WAN as the status document shows it."""
+        return [
+            {
+                "id": wan.wish.id,
+                "name": wan.wish.name,
+                "interface": self.label(wan.wish.id).interface,
+                "local": wan.found.local_host if wan.found else None,
+                "remote": str(wan.address) if wan.address else None,
+                "waiting_for": wan.waiting_for,
+            }
+            for wan in self._wans.values()
+        ]
+
+    def on_socket_broken(self, wan_id: int, exc: OSError) -> None:
+        """Let the WAN open another socket, the later the more often this happens."""
+        wan = self._wans[wan_id]
+        wan.failures += 1
+        wan.changed.set()
+        say(logging.WARNING, f"The socket of WAN {wan.wish.name} failed: {exc}.", wan=wan.wish.name)
+
+    # Discovery
+
+    async def _discover(self) -> None:
+        """Add a WAN for every default route by an interface that has none yet."""
+        if self._discovery is None:
+            return
+        assert self._nursery is not None
+        known = {wan.wish.interface for wan in self._wans.values()}
+        for found in await self._in_thread(self._machine.discover):
+            if found.interface in known or len(self._wans) == MOST_DISCOVERED:
+                continue
+            known.add(found.interface)
+            wish = WanWish(id=len(self._wans) + 1, name=found.interface, interface=found.interface)
+            wan = self._wans[wish.id] = Wan(wish, self._discovery)
+            self._nursery.start_soon(self._keep, wan)
+
+    # One WAN
+
+    async def _keep(self, wan: Wan) -> None:
+        while True:
+            wan.changed = trio.Event()
+            try:
+                await self._converge(wan)
+            except PlatformError as exc:
+                wan.failures += 1
+                await self._take_down(wan, exc.problem)
+            with trio.move_on_after(wan.pause if wan.failures else LOOK_AGAIN):
+                await wan.changed.wait()
+            if wan.address is not None and wan.wish.id not in self._dataplane.sockets:
+                # Its socket broke. What broke once may break at once again.
+                await trio.sleep(wan.pause)
+
+    async def _converge(self, wan: Wan) -> None:
+        """Make the WAN use what is there.
+
+        Raises:
+            PlatformError: it cannot be used now; the message says why.
+        """
+        await self._look_up(wan)
+        found, address = await self._match(wan)
+        is_same = (found, address) == (wan.found, wan.address)
+        if is_same and wan.wish.id in self._dataplane.sockets:
+            wan.failures = 0
+            return
+        if wan.address is not None:
+            await self._take_down(wan, "it changed")
+        await self._bring_up(wan, found, address)
+
+    async def _match(self, wan: Wan) -> tuple[FoundWan, Address]:
+        """Return the first address of the server that this WAN has a way to, and that way."""
+        refusal: PlatformError | None = None
+        # The address in use first: a name with several must not make the WAN jump among them.
+        for address in sorted(wan.candidates, key=lambda address: address != wan.address):
+            version = ip_address(address.host).version
+            try:
+                return await self._in_thread(self._machine.locate, wan.wish, version), address
+            except PlatformError as exc:
+                refusal = refusal or exc
+        assert refusal is not None, "a lookup without an address is an error"
+        raise refusal
+
+    async def _bring_up(self, wan: Wan, found: FoundWan, address: Address) -> None:
+        wan_id = wan.wish.id
+        await self._in_thread(self._machine.route_wan, wan_id, found, wan.undo)
+        socket = self._machine.open_udp(
+            family=AF_INET6 if ":" in address.host else AF_INET,
+            local=Address(found.local_host, 0),
+            device=found.interface,
+            wants_gso=wan.wish.wants_gso,
+        )
+        self._dataplane.attach(wan_id, socket)
+        wan.found, wan.address, wan.waiting_for = found, address, None
+        say(
+            logging.INFO,
+            f"WAN {wan.wish.name} is ready: {found.interface}, {found.local_host} to {address}.",
+            wan=wan.wish.name,
+        )
+        self._dataplane.endpoint.handle_link_change(
+            wan_id, LinkUp(remote=address), trio.current_time()
+        )
+        self._dataplane.flush()
+
+    async def _take_down(self, wan: Wan, why: str) -> None:
+        """Stop using the WAN, for a reason that the operator will read."""
+        if wan.waiting_for != why:
+            say(logging.WARNING, f"WAN {wan.wish.name} waits: {why}", wan=wan.wish.name)
+        wan.waiting_for = why
+        if wan.address is not None:
+            wan_id = wan.wish.id
+            self._dataplane.endpoint.handle_link_change(
+                wan_id, LinkDown(reason=why), trio.current_time()
+            )
+            self._dataplane.flush()
+            self._dataplane.detach(wan_id)
+        wan.found = wan.address = None
+        if len(wan.undo):
+            for failure in await self._in_thread(wan.undo.run):
+                say(logging.WARNING, f"Could not undo {failure}", wan=wan.wish.name)
+
+    # Names
+
+    async def _look_up(self, wan: Wan) -> None:
+        """Fill in the server's addresses, if that is due.
+
+        Raises:
+            PlatformError: nothing is known, and the name does not resolve.
+        """
+        remote = wan.remote
+        if _is_numeric(remote.host):
+            wan.candidates = [Address(remote.host, remote.port)]
+        elif not wan.candidates or not self._is_answered(wan):
+            addresses: list[Address] = []
+            # A name that stops resolving is no reason to forget an address that worked.
+            with trio.move_on_after(LOOKUP_LIMIT):
+                addresses = await self._machine.resolve(remote.host, remote.port)
+            if not addresses and not wan.candidates:
+                raise PlatformError(
+                    f"The name {remote.host!r} does not resolve (yet).",
+                    "Check the name, and that DNS works without the tunnel.",
+                )
+            wan.candidates = addresses or wan.candidates
+        self._has_address.set()
+
+    def _is_answered(self, wan: Wan) -> bool:
+        """True while the server answers where we believe it to be."""
+        return any(
+            path.path_id == wan.wish.id and path.state in _ANSWERED
+            for peer in self._dataplane.endpoint.statistics().peers
+            for path in peer.paths
+        )
+
+    async def _in_thread(
+        self, work: Callable[[*_Arguments], _Result], *args: *_Arguments
+    ) -> _Result:
+        return await trio.to_thread.run_sync(work, *args, limiter=self._limiter)
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
