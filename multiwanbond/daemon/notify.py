@@ -23,10 +23,6 @@ class Notifier:
         """Say that the tunnel stands, and what it is doing."""
         self._send(f"READY=1\nSTATUS={status}")
 
-    def status(self, status: str) -> None:
-        """Replace the line that `systemctl status` shows."""
-        self._send(f"STATUS={status}")
-
     def stopping(self) -> None:
         """Say that an orderly end has begun."""
         self._send("STOPPING=1")
