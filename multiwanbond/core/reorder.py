@@ -57,7 +57,7 @@ class _Held:
         sequence: int,
         predecessor: int,
         form: DataForm,
-        packet: Plaintext | bytearray,
+        packet: Plaintext,
         since: float,
     ) -> None:
         self.sequence = sequence
@@ -118,7 +118,7 @@ class ReorderBuffer:
         sequence: int,
         distance: int,
         form: DataForm,
-        packet: Plaintext | bytearray,
+        packet: Plaintext,
         now: float,
     ) -> None:
         """Take one packet.
@@ -157,7 +157,7 @@ class ReorderBuffer:
         self._heard[path_id] = (sequence, now)
 
     def _is_new(
-        self, path_id: int, sequence: int, form: DataForm, packet: Plaintext | bytearray, now: float
+        self, path_id: int, sequence: int, form: DataForm, packet: Plaintext, now: float
     ) -> bool:
         """Settle duplicates and late packets; say whether the packet still needs its turn."""
         self.note(path_id, sequence, now)
@@ -257,12 +257,11 @@ class ReorderBuffer:
             self._give_up(hole)
 
     def _lowest_hole(self) -> int | None:
-        holes, waiting, held = self._holes, self._waiting, self._held
-        while holes:
-            if holes[0] in waiting and holes[0] not in held:
-                return holes[0]
+        holes, waiting = self._holes, self._waiting
+        # One that has come but is held itself is not found: it waits for a hole below it.
+        while holes and holes[0] not in waiting:
             heappop(holes)
-        return None
+        return holes[0] if holes else None
 
     def deadline(self) -> float | None:
         """When `expire` has something to do even if nothing arrives; None while nothing is held."""

@@ -194,6 +194,36 @@ def test_no_burst_is_longer_than_an_ip_packet_may_be(version: int) -> None:
         ip.check_packet_untrusted(burst.packet)
 
 
+@BOTH
+def test_what_no_sender_makes_of_a_run_is_not_taken_for_its_next_segment(version: int) -> None:
+    items = datagrams(Shape(version=version).run(PAYLOAD, SIZE))
+    header_length = Shape(version=version).header_length
+    position = ip.LENGTH_POSITION[version]
+    (form, first), (_, second), (_, third) = items[:3]
+    at_the_end = first[:position] + (65_000).to_bytes(2, "big") + first[position + 2 :]
+    short = (form, second[:-1])
+    empty = (form, second[:header_length])
+    # Its length field says 1000, which is also the offset that is due.
+    packet = (DataForm.PACKET, second[: 1000 + (40 if version == 6 else 0)])
+    joiner = Joiner()
+
+    groups = [
+        joiner.join([(form, at_the_end), (form, at_the_end)]),
+        joiner.join([(form, first), short, (form, third)]),
+        joiner.join([(form, first), empty]),
+        joiner.join([(form, first), packet]),
+    ]
+
+    assert [[burst.segment_count for burst in group] for group in groups] == [
+        [1, 1],
+        [2, 1],
+        [1],
+        [1, 1],
+    ]
+    assert groups[3][1].packet == packet[1]
+    assert joiner.malformed == 1
+
+
 @pytest.mark.parametrize(
     "item",
     [

@@ -169,6 +169,18 @@ def test_a_path_that_fell_silent_is_not_waited_for() -> None:
     assert bench.wait(QUIET_AFTER / 2) == [3]
 
 
+def test_the_silence_of_a_path_that_has_nothing_to_bring_is_not_waited_for() -> None:
+    bench = Bench()
+    bench.note(1, path=3)
+    bench.push(1)
+    bench.wait(QUIET_AFTER / 2)
+    bench.note(2, path=2)
+
+    bench.push(3)
+
+    assert bench.buffer.deadline() == QUIET_AFTER  # that of path 3
+
+
 def test_a_packet_is_held_for_the_timeout_and_not_longer() -> None:
     bench = Bench()
     bench.push(1)
@@ -312,6 +324,7 @@ def test_nothing_of_the_old_window_shows_in_the_new_one() -> None:
     bench = Bench()
     bench.note(1, path=2)
     bench.push_all([1, 3, 4, 700, 65_000])
+    bench.push(50_000, 49_998)  # waits for 2, far behind
     bench.push(5 * WINDOW + 40_000, 0)
 
     released = [
