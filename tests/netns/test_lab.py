@@ -30,6 +30,7 @@ from multiwanbond.lab.traffic import Transfer
 from multiwanbond.sim.links import LinkSettings
 
 from .conftest import BuildLab
+from .remains import remains_of
 
 pytestmark = pytest.mark.netns
 
@@ -69,28 +70,6 @@ def arrivals(far: socket.socket) -> list[float]:
             times.append(seconds + nanoseconds / 1e9)
     except TimeoutError:
         return times
-
-
-def processes_of(run: str) -> list[str]:
-    """Return the command lines of live processes that mention `run`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if run in command:
-            found.append(command)
-    return found
-
-
-def remains_of(run: str) -> list[str]:
-    """Return what exists of a run: namespaces, scratch directories, processes."""
-    return [
-        *(path.name for path in Path("/run/netns").glob(f"{run}*")),
-        *(str(path) for path in Path("/run").glob(f"{run}*")),
-        *processes_of(run),
-    ]
 
 
 @pytest.mark.parametrize("address", [SERVER_IPV4, SERVER_IPV6])
