@@ -4,7 +4,7 @@
 which path `scheduling`'s, what order `reorder`'s, whether a path is alive `path`'s.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Final
 
 from multiwanbond.core.burst import Burst
@@ -29,7 +29,10 @@ from multiwanbond.core.statistics import PeerStatistics
 from multiwanbond.core.timers import earliest
 from multiwanbond.core.wire import (
     NONCE,
+    OVERHEAD,
     SEQUENCE_BITS,
+    TRANSPORT_HEADER,
+    TRANSPORT_TYPES,
     Ack,
     Close,
     DatagramType,
@@ -41,6 +44,8 @@ from multiwanbond.core.wire import (
     ticks,
 )
 from multiwanbond.errors import DatagramError, DropReason
+
+_DATA: Final = DatagramType.DATA.value
 
 FEEDBACK_INTERVAL: Final = 0.01
 """Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps
@@ -75,6 +80,8 @@ class Bond:
         self.events: list[Event] = []
         self.forgotten_ids: list[int] = []
         """Session ids of keys that are gone, for the owner to drop from its table."""
+        self.confirmed_key: TransportKey | None = None
+        """The key the peer has just used for the first time, for the owner to take away."""
         self.unsendable_packets = 0
         self._inbound = Inbound(peer, settings.reorder)
         self._outbound = Outbound()
@@ -174,48 +181,83 @@ class Bond:
 
     # --- receiving
 
-    def handle_datagram(
+    def handle_run(
         self,
-        header: tuple[int, int, int, int, int],
         view: memoryview,
+        start: int,
+        size: int,
         key: TransportKey,
         received: Received,
         wan_id: int,
+        dropped: MutableMapping[DropReason, int],
         now: float,
-    ) -> bool:
-        """Open one transport datagram and act on it; nothing changes before its tag is verified.
+    ) -> int:
+        """Open transport datagrams that lie end to end, and act on each.
+
+        Args:
+            view: one socket read.
+            start: where the first one lies; it is a transport datagram under `key`.
+            size: bytes of each but perhaps the last.
+            key: the key it names.
+            received: where the read came from and went to.
+            wan_id: the socket it was read from.
+            dropped: counts those that are REPLAYED, FORGED, MALFORMED, ... under their reasons.
+            now: the caller's clock.
 
         Returns:
-            True if it was the first under its key, which is what we seal with from now on.
-
-        Raises:
-            DatagramError: REPLAYED, FORGED, MALFORMED or BAD_SOURCE.
+            Where the first datagram lies that is none of this key's; the end if all were.
         """
-        first, path_id, _, low, tail = header
+        session = key.local_id.to_bytes(2, "big")
+        open_untrusted = self._open_untrusted
+        end = len(view)
+        while start < end:
+            datagram = view[start : start + size]
+            if datagram[2:4] != session or datagram[0] >> 4 not in TRANSPORT_TYPES:
+                break
+            try:
+                open_untrusted(datagram, key, received, wan_id, now)
+            except DatagramError as error:
+                dropped[error.reason] += 1
+            start += size
+        return start
+
+    def _open_untrusted(
+        self, datagram: memoryview, key: TransportKey, received: Received, wan_id: int, now: float
+    ) -> None:
+        """Act on one datagram; nothing changes before its tag is verified."""
+        if len(datagram) < OVERHEAD:
+            raise DatagramError(DropReason.TOO_SHORT)
+        first, path_id, _, low, tail = TRANSPORT_HEADER.unpack_from(datagram)
         path = self.paths.get(path_id)
         sequence = expand(low, SEQUENCE_BITS, path.arrivals.highest if path else 0)
         if path is not None and not path.replay.is_fresh(sequence):
             raise DatagramError(DropReason.REPLAYED)
-        plain = key.open_untrusted(view, NONCE.pack(path_id, sequence))
+        plain = key.open_untrusted(datagram, NONCE.pack(path_id, sequence))
         if path is None:
             path = self._add_path(path_id, wan_id, self._health, now)
         path.replay.accept(sequence)
+        if key is not self.keys.current:
+            self._confirm(key)
         self._heard_at = now
-        before = self.keys.current
-        if key is not before:
-            self._forget(self.keys.confirm(key))
-        if path.arrivals.on_datagram(sequence, tail >> 40, len(view), now):
-            self._follow(path, received, wan_id, now)
-            path.on_arrival(now)
+        if path.arrivals.on_datagram(sequence, tail >> 40, len(datagram), now):
+            if received.source is not path.remote or received.local_host is not path.local_host:
+                self._follow(path, received, wan_id, now)
+            if path.state is PathState.DOWN:
+                path.on_arrival(now)
         number = tail >> 16 & 0xFFFFFF
-        if first >> 4 == DatagramType.DATA:
-            self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)
+        if first >> 4 == _DATA:
+            if path not in self._unreported:
+                self._want_feedback(path, now)
             self._last_packet_at = now
-            self._want_feedback(path, now)
+            self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)
         else:
             self._inbound.on_note(path_id, number, now)
             self._handle_frames(path, decode_frames_untrusted(plain), now)
-        return self.keys.current is not before
+
+    def _confirm(self, key: TransportKey) -> None:
+        self._forget(self.keys.confirm(key))
+        if self.keys.current is key:
+            self.confirmed_key = key
 
     def _follow(self, path: Path, received: Received, wan_id: int, now: float) -> None:
         """Send where the newest authentic datagram of the path came from, from where it went to."""

@@ -32,8 +32,8 @@ from multiwanbond.core.settings import EndpointSettings
 from multiwanbond.core.statistics import EndpointStatistics
 from multiwanbond.core.timers import DeadlineQueue
 from multiwanbond.core.wire import (
-    OVERHEAD,
-    TRANSPORT_HEADER,
+    MIN_DATAGRAM,
+    TRANSPORT_TYPES,
     DatagramType,
     datagram_type_untrusted,
     decode_cookie_reply_untrusted,
@@ -96,11 +96,9 @@ class Endpoint:
         for item in received:
             view = memoryview(item.data)
             size = item.segment_size or len(view) or 1
-            for start in range(0, len(view) or 1, size):
-                try:
-                    self._handle_datagram(wan_id, view[start : start + size], item, now)
-                except DatagramError as error:
-                    self._dropped[error.reason] += 1
+            start = self._handle_run(wan_id, view, 0, size, item, now)
+            while start < len(view):
+                start = self._handle_run(wan_id, view, start, size, item, now)
         self._settle(now)
 
     def handle_link_change(self, wan_id: int, change: LinkChange, now: float) -> None:
@@ -161,14 +159,39 @@ class Endpoint:
 
     # --- dispatch
 
-    def _handle_datagram(
+    def _handle_run(
+        self, wan_id: int, view: memoryview, start: int, size: int, received: Received, now: float
+    ) -> int:
+        """Take the datagram at `start`, and those behind it that are under the same key.
+
+        Returns:
+            Where the next datagram lies.
+        """
+        datagram = view[start : start + size]
+        try:
+            if len(datagram) < MIN_DATAGRAM:
+                raise DatagramError(DropReason.TOO_SHORT)
+            if datagram[0] >> 4 not in TRANSPORT_TYPES:
+                self._handle_handshake(wan_id, datagram, received, now)
+                return start + size
+            session = self._session(datagram[2] << 8 | datagram[3])
+            bond, key = session.bond, session.key
+            if bond is None or key is None:
+                raise DatagramError(DropReason.UNKNOWN_SESSION)
+        except DatagramError as error:
+            self._dropped[error.reason] += 1
+            return start + size
+        start = bond.handle_run(view, start, size, key, received, wan_id, self._dropped, now)
+        if bond.confirmed_key is not None:
+            session.peer.on_confirmed(bond, bond.confirmed_key, now)
+            bond.confirmed_key = None
+        self._touched.add(session.peer)
+        return start
+
+    def _handle_handshake(
         self, wan_id: int, view: memoryview, received: Received, now: float
     ) -> None:
-        if not view:
-            raise DatagramError(DropReason.TOO_SHORT)
         match datagram_type_untrusted(view[0]):
-            case DatagramType.DATA | DatagramType.CONTROL:
-                self._handle_transport(wan_id, view, received, now)
             case DatagramType.INITIATION:
                 self._handle_initiation(wan_id, view, received, now)
             case DatagramType.RESPONSE:
@@ -188,21 +211,6 @@ class Endpoint:
         if session is None:
             raise DatagramError(DropReason.UNKNOWN_SESSION)
         return session
-
-    def _handle_transport(
-        self, wan_id: int, view: memoryview, received: Received, now: float
-    ) -> None:
-        if len(view) < OVERHEAD:
-            raise DatagramError(DropReason.TOO_SHORT)
-        header = TRANSPORT_HEADER.unpack_from(view)
-        session = self._session(header[2])
-        bond, key = session.bond, session.key
-        if bond is None or key is None:
-            raise DatagramError(DropReason.UNKNOWN_SESSION)
-        is_first_use = bond.handle_datagram(header, view, key, received, wan_id, now)
-        if is_first_use:
-            session.peer.on_confirmed(bond, key, now)
-        self._touched.add(session.peer)
 
     def _handle_initiation(
         self, wan_id: int, view: memoryview, received: Received, now: float

@@ -57,6 +57,10 @@ class DatagramType(IntEnum):
     """A sequence of frames."""
 
 
+TRANSPORT_TYPES: Final = frozenset({DatagramType.DATA.value, DatagramType.CONTROL.value})
+"""Types of datagrams that are sealed under an agreed key."""
+
+
 class DataForm(IntEnum):
     """Low two bits of the first byte of a DATA datagram: what its plaintext is."""
 
