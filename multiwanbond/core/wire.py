@@ -69,7 +69,7 @@ class DataForm(IntEnum):
     PARTIAL = 1
     """A whole packet whose transport checksum holds only the pseudo-header's sum."""
     SEGMENT = 2
-    """A segment of a run, under the run's header (see `ip.segment_header`)."""
+    """A segment of a run, under the run's header (see `join`)."""
     LAST_SEGMENT = 3
     """The same, and the run ends with it: FIN and PSH of the header count."""
 
