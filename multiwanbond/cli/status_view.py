@@ -33,7 +33,7 @@ def waiting_lines(wans: Sequence[WanDocument]) -> Iterator[str]:
     """Yield a line for each WAN that cannot be tried yet, saying what it waits for."""
     for wan in wans:
         if wan["waiting_for"]:
-            yield f"WAN {wan['name']}: waiting for {wan['waiting_for']}"
+            yield f"WAN {wan['name']} waits: {wan['waiting_for']}"
 
 
 def _headline(status: StatusDocument) -> str:
@@ -113,7 +113,13 @@ def _show_rich(rows: list[list[str]]) -> None:
 
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in _HEADINGS:
-        table.add_column(heading, justify="right" if heading in _NUMBERS else "left", no_wrap=True)
+        table.add_column(
+            heading,
+            justify="right" if heading in _NUMBERS else "left",
+            # On a narrow terminal the last column gives way, by lines instead of an ellipsis.
+            no_wrap=heading != _HEADINGS[-1],
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*map(escape, row), style=_COLOURS.get(row[2].split()[0]))
     Console().print(table)
