@@ -4,7 +4,7 @@ S1 to S13 are those of our bonding study; rates are on the IP level, delays one 
 towards the client. What happens during a scenario (a black-out, freezes) is listed beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Final
 
 from .links import BurstLoss, LinkSettings, Policer, RateTrace
-from .network import WanLinks
+from .network import Uplink, WanLinks
+from .world import World
 
 _MBIT: Final = 1e6 / 8
 """Bytes per second."""
@@ -68,6 +69,15 @@ def mean_rate(link: LinkSettings) -> float:
         rate = sum(rate.rates) / len(rate.rates)
     assert rate is not None
     return min(rate, link.policer.rate) if link.policer else rate
+
+
+def play(scenario: Scenario, uplinks: Sequence[Uplink], world: World) -> None:
+    """Let everything that befalls the scenario's WANs happen, counted from now."""
+    for happening in scenario.happenings:
+        uplink = uplinks[happening.wan]
+        strike = uplink.black_out if happening.incident is Incident.BLACK_OUT else uplink.freeze
+        world.call_in(happening.start, strike)
+        world.call_in(happening.start + happening.duration, uplink.restore)
 
 
 def _lte_rates(seed: int) -> RateTrace:
