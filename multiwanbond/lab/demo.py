@@ -15,8 +15,6 @@ from multiwanbond.lab.topology import Topology, Wan, three_unequal_lines
 from multiwanbond.lab.traffic import Transfer, TransferResult
 
 # Chosen by us.
-SHORTEST: Final = 6.0
-"""Seconds. Less would not leave time to notice the cut and the return."""
 _CUT_AT: Final = 0.35
 _RESTORED_AT: Final = 0.65
 """Shares of the demo's time."""

@@ -90,8 +90,8 @@ def test_up_returns_when_the_bond_carries_traffic_and_down_ends_it(
     before = [kernel_state(namespace) for namespace in (lab.client, lab.server)]
     bond = build_bond(lab)
 
-    bond.server.mwb("up")
-    bond.client.mwb("up")
+    for daemon in bond.daemons:
+        daemon.mwb("up", "--log", str(daemon.log))
     pings = ping_through(lab)
     for daemon in bond.daemons:
         daemon.mwb("down")
@@ -105,7 +105,8 @@ def test_up_returns_when_the_bond_carries_traffic_and_down_ends_it(
 def test_up_without_a_server_says_what_it_waits_for(lab: Topology, build_bond: BuildBond) -> None:
     bond = build_bond(lab)
 
-    done = bond.client.mwb("up", check=False)
+    log = str(bond.client.log)
+    done = bond.client.mwb("up", "--timeout", "3s", "--log", log, check=False)
     bond.client.mwb("down", check=False)
 
     assert done.returncode != 0
@@ -156,23 +157,20 @@ def test_the_server_follows_a_client_whose_address_changes(lab: Topology, bond: 
 def rebound_nat(lab: Topology, number: int, port_from: int, port_to: int) -> Iterator[None]:
     """While inside, the server sees another port of the client, as after its router's reboot."""
     device = lab.wan(number).device
-    rules = f"""
-        table inet rebound {{
-            chain in {{
-                type filter hook prerouting priority raw;
-                iifname {device} udp sport {port_from} udp sport set {port_to}
-            }}
-            chain out {{
-                type filter hook output priority raw;
-                oifname {device} udp dport {port_to} udp dport set {port_from}
-            }}
-        }}
-    """
-    lab.server.run("nft", "-f", "-", text_in=rules)
+    # Both on arrival: a run that leaves still lacks the checksums that nft would have to correct.
+    changes = {
+        lab.server: f"iifname {device} udp sport {port_from} udp sport set {port_to}",
+        lab.client: f"iifname {device} udp dport {port_to} udp dport set {port_from}",
+    }
+    for namespace, change in changes.items():
+        chain = f"type filter hook prerouting priority raw; {change};"
+        rules = f"table inet rebound {{ chain in {{ {chain} }}; }}"
+        namespace.run("nft", "-f", "-", text_in=rules)
     try:
         yield
     finally:
-        lab.server.run("nft", "delete", "table", "inet", "rebound")
+        for namespace in changes:
+            namespace.run("nft", "delete", "table", "inet", "rebound")
 
 
 def test_the_server_follows_a_client_whose_port_changes(lab: Topology, bond: Bond) -> None:
