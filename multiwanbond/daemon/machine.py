@@ -1,4 +1,4 @@
-"""What the daemon needs of the machine it runs on; the real one is in `kernel`, tests bring theirs.
+"""What the daemon needs of the machine it runs on: `linux_machine` is real, tests bring theirs.
 
 Methods that are not async may block for milliseconds (netlink): call them in a thread.
 """
@@ -75,6 +75,9 @@ class Machine(Protocol):
         self, name: str, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo
     ) -> None:
         """Give the device its addresses and MTU, and set it up."""
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Change the device's MTU."""
 
     def route_tunnel(self, name: str, prefixes: Sequence[Prefix], undo: Undo) -> None:
         """Send these destinations into the tunnel; our own sockets stay out of it."""

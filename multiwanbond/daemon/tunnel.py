@@ -18,13 +18,14 @@ from multiwanbond.control.protocol import Command, Request
 from multiwanbond.control.server import ControlServer
 from multiwanbond.control.status import JsonObject, StatusDocument
 from multiwanbond.core.endpoint import Endpoint
+from multiwanbond.core.events import BondOpened, Event
 
 from .bring_up import BroughtUp
 from .dataplane import Dataplane
 from .listener import Listener
 from .machine import Machine
 from .notify import Notifier
-from .plan import ClientPlan, Plan
+from .plan import ClientPlan, Plan, ServerPlan
 from .report import Report, say
 from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_sockets
 from .wans import Wans
@@ -48,13 +49,16 @@ class Tunnel:
         self._notifier = notifier or Notifier()
         self._started_at = trio.current_time()
         self._is_stopped = trio.Event()
+        self._is_routed = False
+        self._mtu = standing.mtu
+        self._nursery: trio.Nursery | None = None
         self._rates = RateMeter()
         settings = replace(plan.endpoint, inner_mtu=standing.mtu)
         self.endpoint: Final = Endpoint(settings, entropy=entropy, now=self._started_at)
         self.dataplane: Final = Dataplane(
             self.endpoint,
             standing.tun,
-            on_event=lambda event: self._report.on_event(event),
+            on_event=self._on_event,
             on_socket_broken=lambda wan_id, exc: self.sockets.on_socket_broken(wan_id, exc),
         )
         self.sockets: Final = self._make_sockets()
@@ -72,6 +76,7 @@ class Tunnel:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry packets until `stop`, or until something fails that must not."""
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             await nursery.start(self.dataplane.run)
             await nursery.start(self.sockets.run)
             nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
@@ -95,6 +100,25 @@ class Tunnel:
         await trio.to_thread.run_sync(
             self._machine.route_tunnel, tunnel.name, tunnel.routes, self._standing.undo
         )
+
+        self._is_routed = True
+
+    def _on_event(self, event: Event) -> None:
+        self._report.on_event(event)
+        if isinstance(event, BondOpened) and event.inner_mtu < self._mtu:
+            assert self._nursery is not None
+            self._mtu = event.inner_mtu
+            self._nursery.start_soon(self._narrow, event.inner_mtu)
+
+    async def _narrow(self, mtu: int) -> None:
+        """Follow a peer behind narrower lines: what it cannot carry should not be sent to it.
+
+        A server's interface follows the narrowest of its clients. The others lose a percent by
+        it; a packet too large for one of them would be lost entirely.
+        """
+        name = self.plan.tunnel.name
+        await trio.to_thread.run_sync(self._machine.set_mtu, name, mtu)
+        say(logging.INFO, f"The MTU of {name} is now {mtu}, as the peer has it.", mtu=mtu)
 
     async def _sample_rates(self) -> None:
         while True:
@@ -135,16 +159,17 @@ class Tunnel:
         now = trio.current_time()
         counted = self.endpoint.statistics()
         standing, tunnel = self._standing, self.plan.tunnel
-        is_server = not isinstance(self.plan.role, ClientPlan)
+        is_server = isinstance(self.plan.role, ServerPlan)
+        has_way = is_server or any(peer.is_connected for peer in counted.peers)
         return {
             "version": __version__,
             "pid": os.getpid(),
             "mode": self.plan.mode.value,
             "uptime_s": round(now - self._started_at, 1),
-            "is_ready": is_server or any(peer.is_connected for peer in counted.peers),
+            "is_ready": has_way and self._is_routed,
             "tunnel": {
                 "name": tunnel.name,
-                "mtu": standing.mtu,
+                "mtu": self._mtu,
                 "addresses": [str(address) for address in tunnel.addresses],
                 "offload": standing.tun.offload.name.lower().replace("_", " "),
             },

@@ -6,6 +6,7 @@ error: it says what it waits for, and the others carry on.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
@@ -28,11 +29,15 @@ from .report import WanLabel, say
 _Result = TypeVar("_Result")
 _Arguments = TypeVarTuple("_Arguments")
 
-SETTLE: Final = 0.05
+SETTLE: Final = 0.1
 """Seconds to wait after a change: the kernel tells of one in several messages."""
 
 LOOK_AGAIN: Final = 60.0
 """Seconds after which a WAN is looked at without being told to: a name may have moved."""
+
+TRY_OTHER: Final = 10.0
+"""Seconds without an answer after which another address of the server's name is tried: one that
+has an IPv6 address is not always reached by it."""
 
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two tries, at most; they start at one second and double."""
@@ -51,9 +56,11 @@ class Wan:
         self.remote: Final = remote
         self.candidates: list[Address] = []
         """Addresses of the server's name, as last looked up."""
+        self.looked_up_at = -math.inf
         self.found: FoundWan | None = None
         self.address: Address | None = None
         """Where it sends to; None while it is down."""
+        self.sends_since = -math.inf
         self.waiting_for: str | None = "its first look at the machine"
         self.changed = trio.Event()
         self.failures = 0
@@ -63,7 +70,18 @@ class Wan:
 
     @property
     def pause(self) -> float:
+        """Seconds to wait after a failure."""
         return min(LONGEST_PAUSE, 2.0 ** min(self.failures - 1, 10))
+
+    def candidates_in_order(self, *, is_answered: bool, now: float) -> list[Address]:
+        """Return the server's addresses, the one to use first."""
+        if self.address not in self.candidates:
+            return self.candidates
+        place = self.candidates.index(self.address)
+        if is_answered or now < self.sends_since + TRY_OTHER:
+            # The one in use: a name with several must not make the WAN jump among them.
+            return [self.address, *self.candidates[:place], *self.candidates[place + 1 :]]
+        return [*self.candidates[place + 1 :], *self.candidates[: place + 1]]
 
 
 class Wans:
@@ -164,12 +182,18 @@ class Wans:
                 await self._converge(wan)
             except PlatformError as exc:
                 wan.failures += 1
-                await self._take_down(wan, exc.problem)
-            with trio.move_on_after(wan.pause if wan.failures else LOOK_AGAIN):
+                await self._wait_for(wan, exc.problem)
+            with trio.move_on_after(self._patience(wan)):
                 await wan.changed.wait()
             if wan.address is not None and wan.wish.id not in self._dataplane.sockets:
                 # Its socket broke. What broke once may break at once again.
                 await trio.sleep(wan.pause)
+
+    def _patience(self, wan: Wan) -> float:
+        """Return after how many seconds to look again without being told to."""
+        if wan.failures:
+            return wan.pause
+        return LOOK_AGAIN if self._is_answered(wan) else TRY_OTHER
 
     async def _converge(self, wan: Wan) -> None:
         """Make the WAN use what is there.
@@ -183,15 +207,14 @@ class Wans:
         if is_same and wan.wish.id in self._dataplane.sockets:
             wan.failures = 0
             return
-        if wan.address is not None:
-            await self._take_down(wan, "it changed")
-        await self._bring_up(wan, found, address)
+        await self._switch_off(wan, "the WAN changed")
+        await self._switch_on(wan, found, address)
 
     async def _match(self, wan: Wan) -> tuple[FoundWan, Address]:
         """Return the first address of the server that this WAN has a way to, and that way."""
         refusal: PlatformError | None = None
-        # The address in use first: a name with several must not make the WAN jump among them.
-        for address in sorted(wan.candidates, key=lambda address: address != wan.address):
+        is_answered, now = self._is_answered(wan), trio.current_time()
+        for address in wan.candidates_in_order(is_answered=is_answered, now=now):
             version = ip_address(address.host).version
             try:
                 return await self._in_thread(self._machine.locate, wan.wish, version), address
@@ -200,7 +223,7 @@ class Wans:
         assert refusal is not None, "a lookup without an address is an error"
         raise refusal
 
-    async def _bring_up(self, wan: Wan, found: FoundWan, address: Address) -> None:
+    async def _switch_on(self, wan: Wan, found: FoundWan, address: Address) -> None:
         wan_id = wan.wish.id
         await self._in_thread(self._machine.route_wan, wan_id, found, wan.undo)
         socket = self._machine.open_udp(
@@ -211,6 +234,7 @@ class Wans:
         )
         self._dataplane.attach(wan_id, socket)
         wan.found, wan.address, wan.waiting_for = found, address, None
+        wan.sends_since = trio.current_time()
         say(
             logging.INFO,
             f"WAN {wan.wish.name} is ready: {found.interface}, {found.local_host} to {address}.",
@@ -221,11 +245,14 @@ class Wans:
         )
         self._dataplane.flush()
 
-    async def _take_down(self, wan: Wan, why: str) -> None:
-        """Stop using the WAN, for a reason that the operator will read."""
-        if wan.waiting_for != why:
-            say(logging.WARNING, f"WAN {wan.wish.name} waits: {why}", wan=wan.wish.name)
-        wan.waiting_for = why
+    async def _wait_for(self, wan: Wan, what: str) -> None:
+        """Stop using the WAN until what is missing is there."""
+        if wan.waiting_for != what:
+            say(logging.WARNING, f"WAN {wan.wish.name} waits: {what}", wan=wan.wish.name)
+        wan.waiting_for = what
+        await self._switch_off(wan, what)
+
+    async def _switch_off(self, wan: Wan, why: str) -> None:
         if wan.address is not None:
             wan_id = wan.wish.id
             self._dataplane.endpoint.handle_link_change(
@@ -236,7 +263,7 @@ class Wans:
         wan.found = wan.address = None
         if len(wan.undo):
             for failure in await self._in_thread(wan.undo.run):
-                say(logging.WARNING, f"Could not undo {failure}", wan=wan.wish.name)
+                say(logging.WARNING, f"Could not undo {failure}.", wan=wan.wish.name)
 
     # Names
 
@@ -249,11 +276,11 @@ class Wans:
         remote = wan.remote
         if _is_numeric(remote.host):
             wan.candidates = [Address(remote.host, remote.port)]
-        elif not wan.candidates or not self._is_answered(wan):
+        elif self._is_lookup_due(wan):
             addresses: list[Address] = []
-            # A name that stops resolving is no reason to forget an address that worked.
             with trio.move_on_after(LOOKUP_LIMIT):
                 addresses = await self._machine.resolve(remote.host, remote.port)
+            wan.looked_up_at = trio.current_time()
             if not addresses and not wan.candidates:
                 raise PlatformError(
                     f"The name {remote.host!r} does not resolve (yet).",
@@ -261,6 +288,12 @@ class Wans:
                 )
             wan.candidates = addresses or wan.candidates
         self._has_address.set()
+
+    def _is_lookup_due(self, wan: Wan) -> bool:
+        if not wan.candidates:
+            return True
+        is_old = trio.current_time() >= wan.looked_up_at + LOOK_AGAIN
+        return is_old and not self._is_answered(wan)
 
     def _is_answered(self, wan: Wan) -> bool:
         """True while the server answers where we believe it to be."""

@@ -91,6 +91,9 @@ class FakeMachine:
             self._change(f"address {address}", undo)
         self._change(f"up {name} mtu {mtu}", undo)
 
+    def set_mtu(self, name: str, mtu: int) -> None:
+        self._step(f"mtu {mtu} of {name}")
+
     def route_tunnel(self, name: str, prefixes: Sequence[Prefix], undo: Undo) -> None:
         for prefix in prefixes:
             self._change(f"route {prefix}", undo)

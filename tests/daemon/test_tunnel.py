@@ -38,7 +38,7 @@ async def test_packets_travel_between_two_daemons(sites: Sites, nursery: trio.Nu
 
     await sites.send(udp_packet(b"hello"))
 
-    assert client.status()["is_ready"]
+    await wait_until(lambda: client.status()["is_ready"])
 
 
 async def test_the_full_tunnel_is_routed_once_the_server_is_known(
@@ -79,6 +79,31 @@ async def test_a_name_that_has_no_address_of_the_wans_family_falls_back_to_the_o
     client = await sites.start_client(nursery, client_plan(sites.folder, remote=remote))
 
     await wait_states(client, "Up", "Up")
+
+
+async def test_an_address_that_does_not_answer_is_left_for_another(
+    sites: Sites, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wans, "TRY_OTHER", 0.2)
+    sites.client.names["vps.example.net"] = [Address("198.51.100.77", 0), SERVER]
+    remote = HostPort("vps.example.net", SERVER.port)
+    await sites.start_server(nursery)
+
+    client = await sites.start_client(nursery, client_plan(sites.folder, remote=remote))
+
+    await wait_states(client, "Up", "Up")
+    assert {wan["remote"] for wan in client.status()["wans"]} == {str(SERVER)}
+
+
+async def test_the_interface_follows_a_peer_with_a_smaller_mtu(
+    sites: Sites, nursery: trio.Nursery
+) -> None:
+    await sites.start_server(nursery)  # its MTU is 1400
+
+    client = await sites.start_client(nursery)
+    await wait_until(lambda: "mtu 1400 of mwb0" in sites.client.log)
+
+    assert client.status()["tunnel"]["mtu"] == 1400
 
 
 async def test_an_unplugged_wan_is_taken_down_and_comes_back(
