@@ -35,6 +35,11 @@ class Scalar:
         """True for `key:` with nothing after it, and for null."""
         return not self.is_quoted and self.text in _NOTHING
 
+    @property
+    def is_empty_text(self) -> bool:
+        """True for ""."""
+        return self.is_quoted and not self.text
+
     def describe(self) -> str:
         """Return it for an error message."""
         return "nothing" if self.is_nothing else repr(self.text)

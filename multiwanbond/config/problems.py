@@ -30,12 +30,16 @@ class Problems:
         """
         self._found.append(_Problem(key, mark, text, remedy))
 
-    def add_consequence(self, key: str, text: str, remedy: str) -> None:
-        """Complain about how keys fit together, unless `key` or what is in it is wrong anyway.
+    def add_consequence(
+        self, key: str, text: str, remedy: str, *, depends_on: tuple[str, ...] = ()
+    ) -> None:
+        """Complain about how keys fit together, unless one of them is wrong by itself.
 
         A value that could not be read counts as absent, and complaining about that would mislead.
         """
-        if not any(is_part_of(problem.key, key) for problem in self._found):
+        related = (key, *depends_on)
+        wrong = [found.key for found in self._found]
+        if not any(is_part_of(a, b) or is_part_of(b, a) for a in wrong for b in related):
             self.add(key, text, remedy)
 
     def raise_if_any(self, origin: Origin) -> None:
@@ -58,4 +62,8 @@ def is_part_of(key: str, whole: str) -> bool:
 def _to_error(problem: _Problem, origin: Origin) -> ConfigError:
     where = origin.where(problem.key) if problem.mark is None else origin.at(problem.mark)
     subject = f"{problem.key}: " if problem.key else ""
-    return ConfigError(where, f"{subject}{problem.text}.", f"{problem.remedy}.")
+    return ConfigError(where, _sentence(f"{subject}{problem.text}"), _sentence(problem.remedy))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."

@@ -1,0 +1,162 @@
+"""Whether settings that are each valid also fit together."""
+
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import combinations
+from typing import Final
+
+from multiwanbond.core.settings import Prefix
+
+from .model import Configuration, Mode, Peer, Wan, is_within
+from .problems import Problems
+
+_LEAST_MTU_IPV6: Final = 1280
+"""RFC 8200, section 5; below it the kernel takes IPv6 off the interface."""
+
+
+def check_fit(configuration: Configuration, problems: Problems) -> None:
+    """Complain about settings that contradict each other; what is merely missing is not said."""
+    _check_unique(configuration, problems)
+    _check_wans(configuration, problems)
+    _check_keys_given_once(configuration, problems)
+    _check_allowed_ips(configuration, problems)
+    _check_tunnel(configuration, problems)
+    if configuration.mode is Mode.CLIENT:
+        _check_client(configuration, problems)
+
+
+def _check_unique(configuration: Configuration, problems: Problems) -> None:
+    wans, peers = configuration.wans, configuration.security.peers
+    rules: list[tuple[str, str, Iterable[Hashable]]] = [
+        ("wans", "id", (wan.id for wan in wans)),
+        ("wans", "name", (wan.name or None for wan in wans)),
+        ("wans", "local_addr", (wan.local_addr for wan in wans)),
+        ("security.peers", "name", (peer.name or None for peer in peers)),
+        ("security.peers", "public_key", (peer.public_key for peer in peers)),
+    ]
+    for listing, name, values in rules:
+        for index, first in _repeated(values):
+            problems.add_consequence(
+                f"{listing}[{index}].{name}",
+                f"is the same as that of {listing}[{first}]",
+                "Give each its own",
+            )
+
+
+def _repeated(values: Iterable[Hashable]) -> Iterator[tuple[int, int]]:
+    """Yield the index of every value seen before, and where; None is no value."""
+    seen: dict[Hashable, int] = {}
+    for index, value in enumerate(values):
+        if value is None:
+            continue
+        if value in seen:
+            yield index, seen[value]
+        seen.setdefault(value, index)
+
+
+def _check_wans(configuration: Configuration, problems: Problems) -> None:
+    """Two WANs on one interface are one line, unless they send from different addresses."""
+    for (index, wan), (first, other) in _pairs(configuration.wans):
+        is_same_line = wan.interface is not None and wan.interface == other.interface
+        if is_same_line and None in (wan.local_addr, other.local_addr):
+            problems.add_consequence(
+                f"wans[{index}].interface",
+                f"{wan.interface!r} is already used by wans[{first}]",
+                "Give another interface, or give both WANs a local_addr",
+                depends_on=(f"wans[{index}]", f"wans[{first}]"),
+            )
+
+
+def _pairs(wans: tuple[Wan, ...]) -> Iterator[tuple[tuple[int, Wan], tuple[int, Wan]]]:
+    return ((later, earlier) for earlier, later in combinations(enumerate(wans), 2))
+
+
+def _check_keys_given_once(configuration: Configuration, problems: Problems) -> None:
+    security = configuration.security
+    if security.private_key is not None and security.private_key_file is not None:
+        problems.add_consequence(
+            "security.private_key_file",
+            "private_key is given as well",
+            "Keep one of them, rather the file",
+        )
+    for index, peer in enumerate(security.peers):
+        if peer.preshared_key is not None and peer.preshared_key_file is not None:
+            problems.add_consequence(
+                f"security.peers[{index}].preshared_key_file",
+                "preshared_key is given as well",
+                "Keep one of them, rather the file",
+            )
+
+
+def _check_allowed_ips(configuration: Configuration, problems: Problems) -> None:
+    """Complain about prefixes that two peers claim.
+
+    A narrower prefix within another peer's is fine: the longest one wins, as it does in routing.
+    """
+    owners: dict[Prefix, int] = {}
+    for index, peer in enumerate(configuration.security.peers):
+        for position, prefix in enumerate(peer.allowed_ips):
+            owner = owners.setdefault(prefix, index)
+            if owner != index:
+                problems.add_consequence(
+                    f"security.peers[{index}].allowed_ips[{position}]",
+                    f"{prefix} is already behind {_called(configuration.security.peers[owner])}",
+                    "An address can be behind one peer only; give each its own prefixes",
+                )
+
+
+def _called(peer: Peer) -> str:
+    return f"the peer {peer.label!r}"
+
+
+def _check_tunnel(configuration: Configuration, problems: Problems) -> None:
+    tunnel = configuration.tunnel
+    has_ipv6 = any(address.version == 6 for address in tunnel.address)
+    if tunnel.mtu is not None and tunnel.mtu < _LEAST_MTU_IPV6 and has_ipv6:
+        problems.add_consequence(
+            "tunnel.mtu",
+            f"{tunnel.mtu} is too small for IPv6, which tunnel.address has",
+            f"Choose at least {_LEAST_MTU_IPV6}, or auto, or remove the IPv6 address",
+        )
+    allowed = [prefix for peer in configuration.security.peers for prefix in peer.allowed_ips]
+    for index, route in enumerate(tunnel.routes or ()):
+        if allowed and not any(_overlap(route, prefix) for prefix in allowed):
+            problems.add_consequence(
+                f"tunnel.routes[{index}]",
+                f"no peer has {route} in its allowed_ips: what goes there would be dropped",
+                "Add it to allowed_ips of the peer it is behind, or remove the route",
+                depends_on=("security",),
+            )
+
+
+def _overlap(one: Prefix, other: Prefix) -> bool:
+    return is_within(one, other) or is_within(other, one)
+
+
+def _check_client(configuration: Configuration, problems: Problems) -> None:
+    if len(configuration.security.peers) > 1:
+        problems.add_consequence(
+            "security.peers[1]",
+            "is a second peer, but a client has one: its server",
+            'Remove it, or use "mode: server"',
+        )
+    for index, wan in enumerate(configuration.wans):
+        if wan.interface is None and wan.local_addr is None:
+            problems.add_consequence(
+                f"wans[{index}]",
+                "says neither interface nor local_addr",
+                "Add the interface it leaves by, such as 'interface: eth0'",
+            )
+    _check_remotes(configuration, problems)
+
+
+def _check_remotes(configuration: Configuration, problems: Problems) -> None:
+    wans = configuration.wans
+    if configuration.session.remote_endpoint is not None:
+        return
+    if not wans or any(wan.remote_addr is None for wan in wans):
+        problems.add_consequence(
+            "session.remote_endpoint",
+            "is missing: a client must know where its server is",
+            "Add it, such as 'remote_endpoint: \"vps.example.net:9000\"'",
+            depends_on=("wans",),
+        )
