@@ -57,9 +57,7 @@ class Namespace:
 
         def enter_and_call() -> None:
             try:
-                with open(f"/run/netns/{self.name}") as handle:
-                    if _libc.setns(handle.fileno(), _CLONE_NEWNET):
-                        raise OSError(ctypes.get_errno(), "setns")
+                _enter(f"/run/netns/{self.name}")
                 results.append(function())
             except BaseException as exc:
                 errors.append(exc)
@@ -71,8 +69,28 @@ class Namespace:
             raise errors[0]
         return results[0]
 
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Move the calling thread into the namespace for the length of a block."""
+        with open("/proc/thread-self/ns/net") as home:
+            _enter(f"/run/netns/{self.name}")
+            try:
+                yield
+            finally:
+                _set(home.fileno())
+
     def delete(self) -> None:
         subprocess.run(["ip", "netns", "delete", self.name], check=True)
+
+
+def _enter(path: str) -> None:
+    with open(path) as handle:
+        _set(handle.fileno())
+
+
+def _set(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 @contextmanager

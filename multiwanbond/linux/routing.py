@@ -1,0 +1,254 @@
+"""What a tunnel changes in the kernel's routing: its device, its routes, its WANs.
+
+Rules are asked in this order; N is a number made from the tunnel's name, M its mark:
+
+    7700  from WAN address               main, without the default route
+    7701  from WAN address               table 77NNNNiii: the default route by WAN iii
+    7710  not marked M                   main, without the default route     (only a full tunnel)
+    7711  not marked M                   table 77NNNN000: default by the tunnel       (as wg-quick)
+   32766  everything                     main
+
+So our own sockets, which are bound to a WAN's address and device and carry the mark, leave by
+their WAN; so do answers of other programs that were spoken to on it. The same rules let the check
+of incoming packets' way back (rp_filter) find the WAN. Specific routes of the operator always win.
+
+All of it carries our protocol number and a name, table or mark made from the tunnel's name: several
+tunnels live side by side, and `clean_up` finds what a killed daemon left without its help.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import blake2s
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Final
+
+from multiwanbond.core.settings import Prefix
+from multiwanbond.errors import PlatformError
+
+from .kernel import (
+    DEFAULT_METRIC,
+    EVERY_BIT,
+    MAIN_TABLE,
+    Interface,
+    Kernel,
+    Route,
+    Rule,
+)
+from .sysctl import Restorer
+from .undo import Undo
+from .wans import FoundWan
+
+RUN_DIRECTORY: Final = Path("/run/multiwanbond")
+
+# Chosen by us: before the kernel's own rules (32766), behind those that people number by hand.
+_WAN_SPECIFIC: Final = 7700
+_WAN_DEFAULT: Final = 7701
+_TUNNEL_SPECIFIC: Final = 7710
+_TUNNEL_DEFAULT: Final = 7711
+_TABLES: Final = 77_000_000
+_TABLES_PER_TUNNEL: Final = 1000
+_NUMBERS: Final = 10_000
+
+_ALIAS: Final = "multiwanbond"
+_STRICT, _LOOSE = "1", "2"
+
+
+def number_of(tunnel: str) -> int:
+    """Return the tunnel's number, 0 to 9999: always the same for the same name.
+
+    Names that differ in a final number only ("mwb0", "mwb1") never share one; others do once in
+    ten thousand.
+    """
+    match = re.fullmatch(r"(.*?)([0-9]{0,3})", tunnel)
+    assert match is not None, "every string matches"
+    digest = blake2s(match[1].encode(), digest_size=4).digest()
+    return (int.from_bytes(digest, "big") + int(match[2] or 0)) % _NUMBERS
+
+
+class TunnelRouting:
+    """All changes of one tunnel; every one of them is on the `Undo` before it is made."""
+
+    def __init__(self, tunnel: str, kernel: Kernel, directory: Path = RUN_DIRECTORY) -> None:
+        number = number_of(tunnel)
+        self.tunnel: Final = tunnel
+        # The lowest and the highest byte: Kubernetes, Tailscale, mwan3 and Cilium keep their own
+        # marks in the bits between.
+        self.mark: Final = (1 + (number >> 8)) << 24 | number & 0xFF
+        """The mark that keeps our own sockets out of the tunnel."""
+        self._kernel = kernel
+        self._first_table = _TABLES + number * _TABLES_PER_TUNNEL
+        self._sysctls = Restorer(kernel, directory / f"{tunnel}.sysctl")
+
+    # The device
+
+    def configure_tun(self, addresses: Sequence[Interface], mtu: int, undo: Undo) -> list[str]:
+        """Give the device its MTU and addresses and set it up; return what had to be left out.
+
+        Nothing of it needs a reversal: it goes with the device, whose closing the caller has put on
+        `undo`.
+        """
+        skipped = self._refuse_or_skip(addresses)
+        self._kernel.set_link(self.tunnel, mtu=mtu, alias=_ALIAS)
+        self._prepare_ipv6(any(address.version == 6 for address in addresses))
+        for address in addresses:
+            if address not in skipped:
+                self._kernel.add_address(self.tunnel, address)
+        self._kernel.set_link(self.tunnel, is_up=True)
+        self._loosen(self.tunnel, undo)
+        return [f"address {address}: this kernel has no IPv6" for address in skipped]
+
+    def _refuse_or_skip(self, addresses: Sequence[Interface]) -> list[Interface]:
+        for wanted in addresses:
+            for there in self._kernel.addresses():
+                if there.interface == self.tunnel or not _clash(wanted, there.address):
+                    continue
+                raise PlatformError(
+                    f"The tunnel address {wanted} is in the network {there.address.network} "
+                    f"of the interface {there.interface}, which would be cut off.",
+                    "Choose another tunnel.address, at both ends.",
+                )
+        return [] if self._has_ipv6() else [a for a in addresses if a.version == 6]
+
+    def _prepare_ipv6(self, is_wanted: bool) -> None:
+        """Let the device have the IPv6 addresses we give it, and no others."""
+        conf = f"net/ipv6/conf/{self.tunnel}"
+        # No link-local address: it would send router solicitations into the tunnel for ever.
+        if self._kernel.read_sysctl(f"{conf}/addr_gen_mode") is not None:
+            self._kernel.write_sysctl(f"{conf}/addr_gen_mode", "1")
+        if is_wanted and self._kernel.read_sysctl(f"{conf}/disable_ipv6") == "1":
+            self._kernel.write_sysctl(f"{conf}/disable_ipv6", "0")
+
+    def _has_ipv6(self) -> bool:
+        return self._kernel.read_sysctl("net/ipv6/conf/all/disable_ipv6") is not None
+
+    # Into the tunnel
+
+    def route_tunnel(self, prefixes: Iterable[Prefix], undo: Undo) -> list[str]:
+        """Send these destinations into the tunnel; return what had to be left out.
+
+        A default route is not put into the main table, where it would fight with the WANs'; it gets
+        a table of its own that is asked unless main has something more specific.
+        """
+        skipped = []
+        for prefix in prefixes:
+            if prefix.version == 6 and not self._has_ipv6():
+                skipped.append(f"route {prefix}: this kernel has no IPv6")
+            elif prefix.prefixlen == 0:
+                self._route_everything(prefix, undo)
+            else:
+                self._add_route(self._tunnel_route(prefix, MAIN_TABLE), undo)
+        return skipped
+
+    def _route_everything(self, prefix: Prefix, undo: Undo) -> None:
+        self._add_route(self._tunnel_route(prefix, self._first_table), undo)
+        for priority, table, suppress in (
+            (_TUNNEL_SPECIFIC, MAIN_TABLE, 0),
+            (_TUNNEL_DEFAULT, self._first_table, None),
+        ):
+            rule = Rule(
+                version=prefix.version,
+                priority=priority,
+                table=table,
+                mark=self.mark,
+                mark_mask=EVERY_BIT,
+                is_inverted=True,
+                suppress_prefixlen=suppress,
+            )
+            self._add_rule(rule, undo)
+
+    def _tunnel_route(self, prefix: Prefix, table: int) -> Route:
+        metric = DEFAULT_METRIC[prefix.version]
+        return Route(prefix=prefix, interface=self.tunnel, table=table, metric=metric)
+
+    # Out by a WAN
+
+    def route_wan(self, wan_id: int, found: FoundWan, undo: Undo) -> None:
+        """Let what comes from the WAN's address leave by the WAN.
+
+        Doing it again is fine: what is there already stays, what is missing is added.
+        """
+        version = ip_address(found.local_host).version
+        table = self._first_table + wan_id
+        route = Route(
+            prefix=ip_network("0.0.0.0/0" if version == 4 else "::/0"),
+            interface=found.interface,
+            table=table,
+            gateway=found.gateway,
+            metric=DEFAULT_METRIC[version],
+        )
+        self._add_route(route, undo)
+        for priority, target, suppress in (
+            (_WAN_SPECIFIC, MAIN_TABLE, 0),
+            (_WAN_DEFAULT, table, None),
+        ):
+            rule = Rule(
+                version=version,
+                priority=priority,
+                table=target,
+                # Only a label (the mask is 0), so that another tunnel over the same WAN has a rule
+                # of its own, and does not lose it when this one goes.
+                mark=self.mark,
+                source=found.local_host,
+                suppress_prefixlen=suppress,
+            )
+            self._add_rule(rule, undo)
+        self._loosen(found.interface, undo)
+
+    def _loosen(self, interface: str, undo: Undo) -> None:
+        """Make the check of incoming packets' way back accept a way by any interface (RFC 3704).
+
+        The strict check drops a WAN's packets where two WANs have the same address (LTE sticks do)
+        or a specific route leads to the server by another one. It is in force if either of the two
+        settings says so and none says "loose".
+        """
+        own = f"net/ipv4/conf/{interface}/rp_filter"
+        values = {self._kernel.read_sysctl(key) for key in ("net/ipv4/conf/all/rp_filter", own)}
+        if _STRICT in values and _LOOSE not in values:
+            self._sysctls.set(own, _LOOSE, undo)
+
+    # Steps
+
+    def _add_route(self, route: Route, undo: Undo) -> None:
+        undo.push(str(route), lambda: self._kernel.delete_route(route))
+        self._kernel.add_route(route)
+
+    def _add_rule(self, rule: Rule, undo: Undo) -> None:
+        undo.push(str(rule), lambda: self._kernel.delete_rule(rule))
+        self._kernel.add_rule(rule)
+
+    # After a crash
+
+    def clean_up(self) -> list[str]:
+        """Remove all that a daemon of this tunnel left; return what that was, in words.
+
+        The caller makes sure that no daemon of this tunnel runs (`lock`).
+        """
+        removed = []
+        for rule in self._kernel.tagged_rules():
+            if rule.mark == self.mark:
+                self._kernel.delete_rule(rule)
+                removed.append(str(rule))
+        for route in self._kernel.tagged_routes():
+            if route.interface == self.tunnel or self._owns_table(route.table):
+                self._kernel.delete_route(route)
+                removed.append(str(route))
+        for link in self._kernel.links():
+            if (link.name, link.kind, link.alias) == (self.tunnel, "tun", _ALIAS):
+                self._kernel.delete_link(link.name)
+                removed.append(f"interface {link.name}")
+        return removed + self._sysctls.restore_all()
+
+    def _owns_table(self, table: int) -> bool:
+        return self._first_table <= table < self._first_table + _TABLES_PER_TUNNEL
+
+
+def _clash(wanted: Interface, there: Interface) -> bool:
+    """Return whether a tunnel with the address `wanted` takes the neighbours of `there` away.
+
+    A network that is larger than the other is harmless: the more specific route wins.
+    """
+    if wanted.version != there.version:
+        return False
+    is_narrower = wanted.network.prefixlen >= there.network.prefixlen
+    return wanted.ip == there.ip or (is_narrower and there.ip in wanted.network)
