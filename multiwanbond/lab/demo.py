@@ -14,6 +14,9 @@ from multiwanbond.lab.bond import SERVER_INNER_IPV4, Bond, Document, path_of
 from multiwanbond.lab.topology import Topology, Wan, three_unequal_lines
 from multiwanbond.lab.traffic import Transfer, TransferResult
 
+Tell = Callable[[float, str], None]
+"""Takes the time and what happened."""
+
 # Chosen by us.
 _CUT_AT: Final = 0.35
 _RESTORED_AT: Final = 0.65
@@ -113,8 +116,71 @@ def run(seconds: float, show: Callable[[Snapshot], None], say: Callable[[str], N
             return _Play(lab, bond, transfer, seconds).perform(show)
 
 
+class _Cut:
+    """The cut and the restoration, and what they did to the transfer."""
+
+    def __init__(self, lab: Topology, transfer: Transfer, seconds: float, tell: Tell) -> None:
+        self._lab = lab
+        self._transfer = transfer
+        self._tell = tell
+        self._wan = lab.wan(CUT_WAN)
+        self._planned = seconds * _CUT_AT, seconds * _RESTORED_AT
+        self.cut_at: float | None = None
+        self.restored_at: float | None = None
+        self._noticed_at: float | None = None
+        self._carried_again_at: float | None = None
+        self._line_at_restoration = 0
+        self._received_at_cut = self._received_at_restoration = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether the WAN is cut right now."""
+        return self.cut_at is not None and self.restored_at is None
+
+    def tick(self, now: float) -> None:
+        """Do what is due, and see whether the WAN is back."""
+        name = self._wan.name
+        if self.cut_at is None and now >= self._planned[0]:
+            self._received_at_cut = self._transfer.received()
+            self._lab.black_out(CUT_WAN)
+            self.cut_at = now
+            self._tell(now, f"{name} cut: it swallows every packet, no link goes down")
+        elif self.restored_at is None and now >= self._planned[1]:
+            self._received_at_restoration = self._transfer.received()
+            self._line_at_restoration = down_bytes(self._lab)[CUT_WAN]
+            self._lab.restore(CUT_WAN)
+            self.restored_at = now
+            self._tell(now, f"{name} restored")
+        elif self.restored_at is not None and self._carried_again_at is None:
+            if down_bytes(self._lab)[CUT_WAN] - self._line_at_restoration >= _CARRIES_AGAIN:
+                self._carried_again_at = now
+                after = now - self.restored_at
+                self._tell(now, f"{name} carries traffic again, {after:.1f} s on")
+
+    def note_state(self, state: str, now: float) -> None:
+        """Take note of what the client calls the WAN."""
+        if state == "Down" and self.cut_at is not None and self._noticed_at is None:
+            self._noticed_at = now
+
+    def outcome(self, ended_at: float) -> Outcome:
+        """Return what the demo showed, now that it has ended."""
+        cut_at = ended_at if self.cut_at is None else self.cut_at
+        restored_at = ended_at if self.restored_at is None else self.restored_at
+        down = down_bytes(self._lab)
+        return Outcome(
+            transfer=self._transfer.result(),
+            cut_wan=self._wan.name,
+            cut_at=cut_at,
+            restored_at=restored_at,
+            received_during_cut=self._received_at_restoration - self._received_at_cut,
+            noticed_after=_span(cut_at, self._noticed_at),
+            carried_again_after=_span(restored_at, self._carried_again_at),
+            down_bytes={wan.name: down[wan.number] for wan in self._lab.wans},
+        )
+
+
 class _Play:
-    """The running transfer, the clock, and what has been seen so far."""
+    """The running transfer, the clock, and what has been shown so far."""
 
     def __init__(self, lab: Topology, bond: Bond, transfer: Transfer, seconds: float) -> None:
         self._lab = lab
@@ -122,30 +188,24 @@ class _Play:
         self._transfer = transfer
         self._seconds = seconds
         self._began = time.monotonic()
+        self._cut = _Cut(lab, transfer, seconds, self._tell)
         self._happenings: list[Happening] = []
         self._states: dict[int, str] = {}
         self._shown_at = 0.0
         self._shown_bytes = 0
-        self._shown_down = {wan.number: 0 for wan in lab.wans}
-        self._cut_at: float | None = None
-        self._restored_at: float | None = None
-        self._noticed_at: float | None = None
-        self._carried_again_at: float | None = None
-        self._down_at_restoration = 0
-        self._bytes_at_cut = self._bytes_at_restoration = 0
+        self._shown_down = down_bytes(lab)
 
     def perform(self, show: Callable[[Snapshot], None]) -> Outcome:
         """Follow the transfer to its end, cutting and restoring on the way."""
-        next_snapshot = 0.0
+        next_snapshot = _SNAPSHOT_INTERVAL
         while not self._transfer.has_ended() and self._elapsed() < self._seconds + _ENDS_WITHIN:
             now = self._elapsed()
-            self._cut_and_restore(now)
-            self._watch_return(now)
+            self._cut.tick(now)
             if now >= next_snapshot:
                 show(self._snapshot(now))
                 next_snapshot = now + _SNAPSHOT_INTERVAL
             time.sleep(_TICK)
-        return self._outcome()
+        return self._cut.outcome(self._elapsed())
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
@@ -153,41 +213,9 @@ class _Play:
     def _tell(self, at: float, text: str) -> None:
         self._happenings.append(Happening(at=at, text=text))
 
-    def _cut_and_restore(self, now: float) -> None:
-        name = self._lab.wan(CUT_WAN).name
-        if self._cut_at is None and now >= self._seconds * _CUT_AT:
-            self._bytes_at_cut = self._transfer.received()
-            self._lab.black_out(CUT_WAN)
-            self._cut_at = now
-            self._tell(now, f"{name} cut: it swallows every packet, no link goes down")
-        elif self._restored_at is None and now >= self._seconds * _RESTORED_AT:
-            self._bytes_at_restoration = self._transfer.received()
-            self._down_at_restoration = self._down_bytes()[CUT_WAN]
-            self._lab.restore(CUT_WAN)
-            self._restored_at = now
-            self._tell(now, f"{name} restored")
-
-    def _watch_return(self, now: float) -> None:
-        if self._restored_at is None or self._carried_again_at is not None:
-            return
-        if self._down_bytes()[CUT_WAN] - self._down_at_restoration >= _CARRIES_AGAIN:
-            self._carried_again_at = now
-            after = now - self._restored_at
-            self._tell(
-                now, f"{self._lab.wan(CUT_WAN).name} carries traffic again, {after:.1f} s on"
-            )
-
-    def _down_bytes(self) -> dict[int, int]:
-        """Return what each line has delivered to the client."""
-        counted = self._lab.statistics()
-        return {
-            wan.number: int(counted[wan.device]["to_client"]["delivered_bytes"])
-            for wan in self._lab.wans
-        }
-
     def _snapshot(self, now: float) -> Snapshot:
-        span = max(now - self._shown_at, 1e-3)
-        received, down = self._transfer.received(), self._down_bytes()
+        span = now - self._shown_at
+        received, down = self._transfer.received(), down_bytes(self._lab)
         status = self._bond.client.status()
         rates = {
             number: (size - self._shown_down[number]) * 8 / span / 1e6
@@ -219,33 +247,24 @@ class _Play:
             rtt_ms=path["rtt_ms"],
             loss_pct=path["loss_pct"],
             down_mbit=mbit,
-            is_cut=wan.number == CUT_WAN and self._cut_at is not None and self._restored_at is None,
+            is_cut=wan.number == CUT_WAN and self._cut.is_on,
         )
 
     def _note_state(self, wan: Wan, state: str, now: float) -> None:
         before = self._states.get(wan.number)
         self._states[wan.number] = state
-        if before is None or before == state:
-            return
-        self._tell(now, f"{wan.name}: {before} -> {state}")
-        is_news = wan.number == CUT_WAN and state == "Down" and self._noticed_at is None
-        if is_news and self._cut_at is not None:
-            self._noticed_at = now
+        if before is not None and before != state:
+            self._tell(now, f"{wan.name}: {before} -> {state}")
+        if wan.number == CUT_WAN:
+            self._cut.note_state(state, now)
 
-    def _outcome(self) -> Outcome:
-        cut_at = self._seconds if self._cut_at is None else self._cut_at
-        restored_at = self._elapsed() if self._restored_at is None else self._restored_at
-        down = self._down_bytes()
-        return Outcome(
-            transfer=self._transfer.result(),
-            cut_wan=self._lab.wan(CUT_WAN).name,
-            cut_at=cut_at,
-            restored_at=restored_at,
-            received_during_cut=self._bytes_at_restoration - self._bytes_at_cut,
-            noticed_after=_span(cut_at, self._noticed_at),
-            carried_again_after=_span(restored_at, self._carried_again_at),
-            down_bytes={wan.name: down[wan.number] for wan in self._lab.wans},
-        )
+
+def down_bytes(lab: Topology) -> dict[int, int]:
+    """Return what each line has delivered to the client."""
+    counted = lab.statistics()
+    return {
+        wan.number: int(counted[wan.device]["to_client"]["delivered_bytes"]) for wan in lab.wans
+    }
 
 
 def _span(start: float, end: float | None) -> float | None:

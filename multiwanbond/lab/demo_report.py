@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from multiwanbond.units import format_duration, format_size
-
 from .demo import Outcome
 
 
@@ -36,13 +34,13 @@ def document(outcome: Outcome) -> dict[str, Any]:
 def lines(outcome: Outcome) -> list[str]:
     """Return the outcome in plain words."""
     transfer = outcome.transfer
-    shares = ", ".join(f"{name} {format_size(size)}" for name, size in outcome.down_bytes.items())
+    shares = ", ".join(f"{name} {_megabytes(size)}" for name, size in outcome.down_bytes.items())
     return [
-        f"Transferred      {format_size(transfer.bytes)} in {transfer.seconds:.1f} s,"
+        f"Transferred      {_megabytes(transfer.bytes)} in {transfer.seconds:.1f} s,"
         f" {transfer.mbit:.1f} Mbit/s on average ({shares})",
         f"Intact           {_verdict(outcome)}",
         f"Cut survived     {_cut(outcome)}",
-        f"Longest stall    {format_duration(transfer.longest_stall)}",
+        f"Longest stall    {_seconds(transfer.longest_stall)}",
         f"WAN back         {_return(outcome)}",
     ]
 
@@ -55,15 +53,15 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _cut(outcome: Outcome) -> str:
-    span = format_duration(outcome.restored_at - outcome.cut_at)
+    span = _seconds(outcome.restored_at - outcome.cut_at)
     went_on = outcome.received_during_cut > 0
     noticed = (
         ""
         if outcome.noticed_after is None
-        else f"; seen as Down after {format_duration(outcome.noticed_after)}"
+        else f"; seen as Down after {_seconds(outcome.noticed_after)}"
     )
     return (
-        f"{'yes' if went_on else 'NO'}: {format_size(outcome.received_during_cut)} came in the"
+        f"{'yes' if went_on else 'NO'}: {_megabytes(outcome.received_during_cut)} came in the"
         f" {span} without {outcome.cut_wan}{noticed}"
     )
 
@@ -71,8 +69,16 @@ def _cut(outcome: Outcome) -> str:
 def _return(outcome: Outcome) -> str:
     if outcome.carried_again_after is None:
         return f"NO: {outcome.cut_wan} carried no traffic after it was restored"
-    after = format_duration(outcome.carried_again_after)
+    after = _seconds(outcome.carried_again_after)
     return f"{outcome.cut_wan} carried traffic again {after} after it was restored"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s"
 
 
 def _rounded(seconds: float | None) -> float | None:

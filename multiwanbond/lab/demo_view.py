@@ -10,8 +10,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from multiwanbond.units import format_size
-
 from .demo import Snapshot, WanView
 
 _COLOURS: Final = {
@@ -22,6 +20,7 @@ _COLOURS: Final = {
     "Down": "red",
 }
 _BAR_WIDTH: Final = 24
+_STATE_WIDTH: Final = len("Recovering (cut)")
 _STORY_LINES: Final = 8
 _LINE_INTERVAL: Final = 1.0
 """Seconds between two plain lines."""
@@ -61,7 +60,7 @@ def _table(snapshot: Snapshot) -> Table:
     table = Table(title="MultiWANBond: one download over three WANs", title_justify="left")
     table.add_column("WAN")
     table.add_column("line")
-    table.add_column("state")
+    table.add_column("state", min_width=_STATE_WIDTH)
     for heading in ("RTT", "loss", "Mbit/s"):
         table.add_column(heading, justify="right")
     table.add_column("use of the line")
@@ -91,7 +90,7 @@ def _rtt(wan: WanView) -> str:
 def _total(snapshot: Snapshot) -> Text:
     return Text(
         f"{snapshot.elapsed:5.1f} of {snapshot.seconds:.0f} s"
-        f"   download {snapshot.mbit:6.1f} Mbit/s   {format_size(snapshot.received_bytes)}",
+        f"   download {snapshot.mbit:6.1f} Mbit/s   {snapshot.received_bytes / 1e6:.1f} MB",
         style="bold",
     )
 
