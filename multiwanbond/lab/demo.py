@@ -152,10 +152,12 @@ class _Cut:
             self.restored_at = now
             self._tell(now, f"{name} restored")
         elif self.restored_at is not None and self._carried_again_at is None:
-            if down_bytes(self._lab)[CUT_WAN] - self._line_at_restoration >= _CARRIES_AGAIN:
-                self._carried_again_at = now
-                after = now - self.restored_at
-                self._tell(now, f"{name} carries traffic again, {after:.1f} s on")
+            self._watch_return(now, self.restored_at)
+
+    def _watch_return(self, now: float, restored_at: float) -> None:
+        if down_bytes(self._lab)[CUT_WAN] - self._line_at_restoration >= _CARRIES_AGAIN:
+            self._carried_again_at = now
+            self._tell(now, f"{self._wan.name} carries traffic again, {now - restored_at:.1f} s on")
 
     def note_state(self, state: str, now: float) -> None:
         """Take note of what the client calls the WAN."""
