@@ -50,13 +50,13 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
     machine.check()
     name = plan.tunnel.name
     with Undo() as undo:
-        machine.lock(name, undo)
-        for leftover in machine.clean_up(name):
+        machine.lock(undo)
+        for leftover in machine.clean_up():
             say(logging.WARNING, f"Removed what an earlier daemon left: {leftover}.")
         mtu = plan.tunnel.mtu or fitting_mtu(plan, machine)
-        tun = machine.open_tun(name)
+        tun = machine.open_tun()
         undo.push(f"interface {name}", tun.close)
-        machine.configure_tun(name, plan.tunnel.addresses, mtu, undo)
+        machine.configure_tun(plan.tunnel.addresses, mtu, undo)
         control = ControlSocket(plan.control_socket)
         undo.push(f"control socket {plan.control_socket}", control.close)
         return BroughtUp(tun=tun, mtu=mtu, control=control, undo=undo.take())

@@ -14,6 +14,7 @@ from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
 from multiwanbond.linux.tun import Offload
 from multiwanbond.linux.undo import Undo
+from multiwanbond.linux.wans import FoundWan
 
 from .dataplane import Tun, Udp
 
@@ -28,13 +29,6 @@ class WanWish:
     local_host: str | None = None
     """An address of ours on it; with it the interface may be left open."""
     wants_gso: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundWan:
-    interface: str
-    gateway: str | None
-    local_host: str
 
 
 class TunDevice(Tun, Protocol):
@@ -54,32 +48,33 @@ class Watch(Protocol):
 
 
 class Machine(Protocol):
-    """The kernel, as far as the daemon reads and changes it."""
+    """The kernel, as far as the daemon of one tunnel reads and changes it.
+
+    What changes something puts its reversal on `undo` first.
+    """
 
     def check(self) -> None:
         """Raise PrivilegeError or PlatformError if we could not do our work; change nothing."""
 
-    def lock(self, tunnel: str, undo: Undo) -> None:
+    def lock(self, undo: Undo) -> None:
         """Keep other daemons off this tunnel; PlatformError names the one that has it."""
 
-    def clean_up(self, tunnel: str) -> list[str]:
+    def clean_up(self) -> list[str]:
         """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
 
     def interface_mtu(self, name: str) -> int:
         """Return an interface's MTU; PlatformError if there is none of that name."""
 
-    def open_tun(self, name: str) -> TunDevice:
+    def open_tun(self) -> TunDevice:
         """Create the TUN device."""
 
-    def configure_tun(
-        self, name: str, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo
-    ) -> None:
+    def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
         """Give the device its addresses and MTU, and set it up."""
 
-    def set_mtu(self, name: str, mtu: int) -> None:
+    def set_mtu(self, mtu: int) -> None:
         """Change the device's MTU."""
 
-    def route_tunnel(self, name: str, prefixes: Sequence[Prefix], undo: Undo) -> None:
+    def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
         """Send these destinations into the tunnel; our own sockets stay out of it."""
 
     def discover(self) -> list[FoundWan]:

@@ -96,9 +96,8 @@ class Tunnel:
     async def _route(self) -> None:
         """Send traffic into the tunnel as soon as the server's address is known."""
         await self.sockets.wait_address()
-        tunnel = self.plan.tunnel
         await trio.to_thread.run_sync(
-            self._machine.route_tunnel, tunnel.name, tunnel.routes, self._standing.undo
+            self._machine.route_tunnel, self.plan.tunnel.routes, self._standing.undo
         )
 
         self._is_routed = True
@@ -117,7 +116,7 @@ class Tunnel:
         it; a packet too large for one of them would be lost entirely.
         """
         name = self.plan.tunnel.name
-        await trio.to_thread.run_sync(self._machine.set_mtu, name, mtu)
+        await trio.to_thread.run_sync(self._machine.set_mtu, mtu)
         say(logging.INFO, f"The MTU of {name} is now {mtu}, as the peer has it.", mtu=mtu)
 
     async def _sample_rates(self) -> None:

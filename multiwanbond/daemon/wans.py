@@ -20,9 +20,10 @@ from multiwanbond.core.datagram import Address, LinkDown, LinkUp
 from multiwanbond.core.path_state import PathState
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.undo import Undo
+from multiwanbond.linux.wans import FoundWan
 
 from .dataplane import Dataplane
-from .machine import FoundWan, Machine, WanWish
+from .machine import Machine, WanWish
 from .plan import MOST_DISCOVERED, ClientPlan
 from .report import WanLabel, say
 

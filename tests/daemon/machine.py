@@ -10,10 +10,11 @@ import trio
 from multiwanbond.config.notations import InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
-from multiwanbond.daemon.machine import FoundWan, WanWish
+from multiwanbond.daemon.machine import WanWish
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.fake import FakeHost, FakeTun, FakeUdpSocket
 from multiwanbond.linux.undo import Undo
+from multiwanbond.linux.wans import FoundWan
 
 
 class FakeWatch:
@@ -67,10 +68,10 @@ class FakeMachine:
     def check(self) -> None:
         self._step("check")
 
-    def lock(self, tunnel: str, undo: Undo) -> None:
-        self._change(f"lock {tunnel}", undo)
+    def lock(self, undo: Undo) -> None:
+        self._change("lock mwb0", undo)
 
-    def clean_up(self, tunnel: str) -> list[str]:
+    def clean_up(self) -> list[str]:
         self._step("clean up")
         found, self.leftovers = self.leftovers, []
         return found
@@ -79,22 +80,20 @@ class FakeMachine:
         self._step(f"mtu of {name}")
         return self.mtus.get(name, 1500)
 
-    def open_tun(self, name: str) -> FakeTun:
-        self._step(f"tun {name}")
-        self.tun = FakeTun(name)
+    def open_tun(self) -> FakeTun:
+        self._step("tun mwb0")
+        self.tun = FakeTun("mwb0")
         return self.tun
 
-    def configure_tun(
-        self, name: str, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo
-    ) -> None:
+    def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
         for address in addresses:
             self._change(f"address {address}", undo)
-        self._change(f"up {name} mtu {mtu}", undo)
+        self._change(f"up mwb0 mtu {mtu}", undo)
 
-    def set_mtu(self, name: str, mtu: int) -> None:
-        self._step(f"mtu {mtu} of {name}")
+    def set_mtu(self, mtu: int) -> None:
+        self._step(f"mtu {mtu} of mwb0")
 
-    def route_tunnel(self, name: str, prefixes: Sequence[Prefix], undo: Undo) -> None:
+    def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
         for prefix in prefixes:
             self._change(f"route {prefix}", undo)
 

@@ -1,0 +1,138 @@
+"""The machine we really run on: the adapters of `linux`, as the daemon of one tunnel needs them."""
+
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import trio
+
+from multiwanbond.config.notations import InterfaceAddress
+from multiwanbond.core.datagram import Address
+from multiwanbond.core.settings import Prefix
+from multiwanbond.errors import PlatformError
+from multiwanbond.linux.kernel import Kernel
+from multiwanbond.linux.lock import TunnelLock
+from multiwanbond.linux.netlink import Netlink
+from multiwanbond.linux.privileges import check_privileges
+from multiwanbond.linux.routing import RUN_DIRECTORY, TunnelRouting
+from multiwanbond.linux.tun import TunDevice
+from multiwanbond.linux.udp import UdpSocket
+from multiwanbond.linux.undo import Undo
+from multiwanbond.linux.wans import FoundWan, Uplinks
+from multiwanbond.linux.watch import LinkWatch
+
+from .machine import WanWish
+from .report import say
+
+
+class LinuxMachine:
+    """The `Machine` of the network namespace we are in."""
+
+    def __init__(
+        self, tunnel: str, *, kernel: Kernel | None = None, directory: Path = RUN_DIRECTORY
+    ) -> None:
+        """Change nothing yet.
+
+        Args:
+            tunnel: name of the interface; all else is found by it.
+            kernel: only tests bring another than the real one.
+            directory: where the lock and what else outlives a crash is kept.
+        """
+        self._tunnel = tunnel
+        self._kernel = kernel or Netlink()
+        self._directory = directory
+        self._routing = TunnelRouting(tunnel, self._kernel, directory)
+
+    # The whole
+
+    def check(self) -> None:
+        """Raise PrivilegeError or PlatformError if we could not do our work; change nothing."""
+        check_privileges()
+
+    def lock(self, undo: Undo) -> None:
+        """Keep other daemons off this tunnel; PlatformError names the one that has it."""
+        lock = TunnelLock(self._tunnel, self._directory)
+        undo.push("lock", lock.release)
+
+    def clean_up(self) -> list[str]:
+        """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
+        return self._routing.clean_up()
+
+    # The TUN device
+
+    def open_tun(self) -> TunDevice:
+        """Create the TUN device."""
+        return TunDevice(self._tunnel)
+
+    def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
+        """Give the device its addresses and MTU, and set it up."""
+        _say_skipped(self._routing.configure_tun(addresses, mtu, undo))
+
+    def set_mtu(self, mtu: int) -> None:
+        """Change the device's MTU."""
+        self._kernel.set_link(self._tunnel, mtu=mtu)
+
+    def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
+        """Send these destinations into the tunnel; our own sockets stay out of it."""
+        _say_skipped(self._routing.route_tunnel(prefixes, undo))
+
+    # WANs
+
+    def interface_mtu(self, name: str) -> int:
+        """Return an interface's MTU; PlatformError if there is none of that name."""
+        for link in self._kernel.links():
+            if link.name == name:
+                return link.mtu
+        raise PlatformError(f"There is no interface {name!r}.", "See 'ip link show'.")
+
+    def discover(self) -> list[FoundWan]:
+        """Return the interfaces that have a default route."""
+        return Uplinks(self._kernel, tunnel=self._tunnel).discover()
+
+    def locate(self, wish: WanWish, version: int) -> FoundWan:
+        """Return where a WAN is for this IP version; PlatformError says what is missing."""
+        return Uplinks(self._kernel, tunnel=self._tunnel).locate(
+            interface=wish.interface, local_host=wish.local_host, version=version
+        )
+
+    def route_wan(self, wan_id: int, found: FoundWan, undo: Undo) -> None:
+        """Let datagrams from the WAN's address leave by the WAN."""
+        self._routing.route_wan(wan_id, found, undo)
+
+    def open_udp(
+        self,
+        *,
+        family: socket.AddressFamily,
+        local: Address,
+        device: str | None = None,
+        wants_gso: bool = True,
+    ) -> UdpSocket:
+        """Open a socket whose datagrams stay out of the tunnel."""
+        return UdpSocket(
+            family=family,
+            local=local,
+            device=device,
+            mark=self._routing.mark,
+            wants_gso=wants_gso,
+        )
+
+    def watch(self) -> AbstractAsyncContextManager[LinkWatch]:
+        """Start to listen for changes."""
+        return LinkWatch()
+
+    # Names
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """Return the addresses of a name, in the order the resolver prefers them; maybe none."""
+        try:
+            answers = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except (socket.gaierror, UnicodeError):
+            return []
+        return list(dict.fromkeys(Address(str(answer[4][0]), port) for answer in answers))
+
+
+def _say_skipped(skipped: Sequence[str]) -> None:
+    for what in skipped:
+        say(logging.WARNING, f"Left out {what}.")
