@@ -1,6 +1,5 @@
-"""The command `mwb`: one file per verb."""
+"""The command `mwb`: one file per verb, imported only when that verb is used."""
 
+from .command import main
 
-def main() -> int:
-    """Run the command line; return its exit code."""
-    return 0
+__all__ = ["main"]

@@ -19,7 +19,8 @@ LARGEST: Final = 1 << 20
 DEEPEST: Final = 20
 """Levels; the model has four. Bounds the recursion here and in whoever walks the tree."""
 
-_NOTHING: Final = frozenset({"", "~", "null", "Null", "NULL"})
+NOTHING: Final = frozenset({"", "~", "null", "Null", "NULL"})
+"""Plain texts that mean "no value" (YAML 1.1, type null)."""
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Scalar:
     @property
     def is_nothing(self) -> bool:
         """True for `key:` with nothing after it, and for null."""
-        return not self.is_quoted and self.text in _NOTHING
+        return not self.is_quoted and self.text in NOTHING
 
     @property
     def is_empty_text(self) -> bool:

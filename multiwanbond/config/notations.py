@@ -219,9 +219,9 @@ def _read_mtu(text: str) -> int | None:
 
 
 HOST_PORT: Final = Text(
-    name="a host and a port", example="vps.example.net:9000", read=_read_host_port
+    name="a host and port", example="vps.example.net:9000", read=_read_host_port
 )
-LISTEN_ADDRESS: Final = Text(name="an address and a port", example="[::]:9000", read=_read_local)
+LISTEN_ADDRESS: Final = Text(name="an address and port", example="[::]:9000", read=_read_local)
 IP_ADDRESS: Final = Text(name="an IP address", example="192.168.1.100", read=_read_address)
 INTERFACE_ADDRESS: Final = Text(
     name="an address with prefix length", example="10.77.0.2/24", read=_read_interface_address

@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from multiwanbond.options import Option, options_of
+from multiwanbond.options import Option, is_required, options_of
 
 
 class Kind(NamedTuple):
@@ -51,9 +51,19 @@ class Setting(NamedTuple):
 
 @cache
 def kinds_of(section: type) -> dict[str, Kind]:
-    """Return what each setting of a dataclass is made of."""
+    """Return what each setting of a dataclass is made of, in reading order."""
     hints = get_type_hints(section)
-    return {field.name: _kind(hints[field.name]) for field, _ in options_of(section)}
+    return {field.name: _kind(hints[field.name]) for field, _ in _in_reading_order(section)}
+
+
+def _in_reading_order(section: type) -> list[tuple["Field[Any]", Option]]:
+    """Return what must be given first, then the section's own settings, then inherited ones."""
+    own = section.__annotations__
+
+    def place(setting: tuple["Field[Any]", Option]) -> tuple[bool, bool]:
+        return not is_required(setting[0]), setting[0].name not in own
+
+    return sorted(options_of(section), key=place)
 
 
 def _kind(hint: Any) -> Kind:
@@ -66,9 +76,9 @@ def _kind(hint: Any) -> Kind:
 
 
 def settings_of(section: type, parent: str = "") -> Iterator[Setting]:
-    """Yield every setting of `section` and of the sections in it, in the order of the model."""
+    """Yield every setting of `section` and of the sections in it, in reading order."""
     kinds = kinds_of(section)
-    for field, option in options_of(section):
+    for field, option in _in_reading_order(section):
         kind = kinds[field.name]
         key = join(parent, field.name)
         yield Setting(key, field, option, kind)
