@@ -25,13 +25,14 @@ _LARGEST_READ: Final = 65536
 
 
 class LinkWatch:
-    """Collects changes from its entering on; `async with LinkWatch() as watch: ...`."""
+    """Collects changes from its making on; `async with LinkWatch() as watch: ...`."""
 
     def __init__(self) -> None:
-        self._socket = trio.socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+        self._socket.bind((0, _GROUPS))
 
     async def __aenter__(self) -> Self:
-        await self._socket.bind((0, _GROUPS))
         return self
 
     async def __aexit__(
@@ -40,13 +41,15 @@ class LinkWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
 
     async def wait_changed(self) -> None:
         """Return when something has changed since the last return; changes come in swarms."""
         while True:
+            await trio.lowlevel.wait_readable(self._socket)
             try:
-                data = await self._socket.recv(_LARGEST_READ)
+                data = self._socket.recv(_LARGEST_READ)
             except OSError as exc:
                 if exc.errno != errno.ENOBUFS:
                     raise
