@@ -8,6 +8,7 @@ from multiwanbond.control.client import ask
 from multiwanbond.control.protocol import Command
 from multiwanbond.control.status import StatusDocument
 
+from .config_file import add_config_options, load_file
 from .status_view import show_status
 
 CONNECTED, NOT_CONNECTED = 0, 1
@@ -21,13 +22,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Show the tunnel, its peers and every WAN. Exit code 0: connected (a server: "
         "listening); 1: not.",
     )
+    add_config_options(parser)
     parser.add_argument("--json", action="store_true", help="print everything, as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Ask the daemon and print its answer."""
-    status = cast(StatusDocument, ask(args.socket, Command.STATUS))
+    status = cast(StatusDocument, ask(load_file(args).control_socket, Command.STATUS))
     if args.json:
         print(json.dumps(status, indent=2, ensure_ascii=False))
     else:

@@ -148,6 +148,28 @@ def ask(path: Path, command: Command, *, timeout: float = TIMEOUT) -> JsonObject
         return client.ask(command)
 
 
+def remove_stale_socket(path: Path) -> bool:
+    """Return whether there was a dead daemon's socket at `path`, which is gone now.
+
+    Raises:
+        ControlError: we may not look, or not remove it.
+    """
+    if not path.is_socket():
+        return False
+    try:
+        ControlClient(path, timeout=1.0).close()
+    except NoDaemonError:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise ControlError(
+                f"The socket {path} of a dead daemon cannot be removed: {exc.strerror}.",
+                "Run the command as root (sudo).",
+            ) from exc
+        return True
+    return False
+
+
 def _hung_up(path: Path) -> ControlError:
     return ControlError(
         f"The daemon on {path} hung up without an answer.",

@@ -13,7 +13,7 @@ import trio
 
 from multiwanbond.errors import ControlError, MultiWanBondError, PlatformError
 
-from .client import ControlClient, NoDaemonError
+from .client import ControlClient, remove_stale_socket
 from .protocol import (
     REQUEST_BYTES,
     Failure,
@@ -100,11 +100,10 @@ def _replace_stale(path: Path) -> None:
             f"{path} exists and is no socket.", "Remove it, or choose another control.socket."
         )
     try:
+        if remove_stale_socket(path):
+            return
         with ControlClient(path, timeout=1.0) as client:
             pid = client.process_id()
-    except NoDaemonError:
-        path.unlink(missing_ok=True)
-        return
     except ControlError as exc:
         raise PlatformError(exc.problem, exc.remedy) from exc
     raise PlatformError(

@@ -1,0 +1,148 @@
+"""The status document in front of people."""
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from multiwanbond.cli.status_view import show_status
+from multiwanbond.control.status import StatusDocument
+
+STATUS: StatusDocument = {
+    "version": "0.1.0",
+    "pid": 4711,
+    "mode": "client",
+    "uptime_s": 3780.0,
+    "is_ready": True,
+    "tunnel": {
+        "name": "mwb0",
+        "mtu": 1440,
+        "addresses": ["10.77.0.2/24"],
+        "offload": "tcp and udp",
+    },
+    "peers": [
+        {
+            "name": "vps",
+            "key": "AAECAwQF",
+            "is_connected": True,
+            "connected_s": 60.0,
+            "cipher": "AES_256_GCM",
+            "inner_mtu": 1440,
+            "handshakes": 1,
+            "sent_packets": 5,
+            "received_packets": 6,
+            "unsendable_packets": 0,
+            "sent_bytes": 1_500_000,
+            "received_bytes": 2_000_000_000,
+            "rate_up_mbit": 3.0,
+            "rate_down_mbit": 50.0,
+            "reorder": None,
+            "paths": [
+                {
+                    "id": 1,
+                    "wan": "Fibre",
+                    "interface": "eth0",
+                    "state": "Up",
+                    "state_since_s": 59.6,
+                    "remote": "198.51.100.1:9000",
+                    "rtt_ms": 12.34,
+                    "jitter_ms": 0.5,
+                    "loss_pct": 0.0,
+                    "sent_datagrams": 7,
+                    "received_datagrams": 8,
+                    "sent_bytes": 1_500_000,
+                    "received_bytes": 2_000_000_000,
+                    "rate_up_mbit": 3.0,
+                    "rate_down_mbit": 50.0,
+                }
+            ],
+        }
+    ],
+    "wans": [
+        {
+            "id": 1,
+            "name": "Fibre",
+            "interface": "eth0",
+            "local": "192.0.2.1",
+            "remote": "198.51.100.1:9000",
+            "waiting_for": None,
+        },
+        {
+            "id": 2,
+            "name": "LTE",
+            "interface": "wwan0",
+            "local": None,
+            "remote": None,
+            "waiting_for": "No interface 'wwan0'.",
+        },
+    ],
+    "sockets": [],
+    "dropped": {"forged": 3, "replayed": 0},
+    "unroutable_packets": 0,
+    "undeliverable_packets": 0,
+    "unsent_datagrams": 2,
+}
+
+
+def test_a_pipe_gets_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    show_status(STATUS)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "mwb0 (client): 10.77.0.2/24, MTU 1440, running for 1.05h, process 4711, version 0.1.0",
+        "",
+        "peer vps (AAECAwQF...): connected for 1min, AES_256_GCM, sent 1.5MB, received 2GB",
+        "  WAN    interface  state        RTT  jitter   loss     up    down  remote",
+        "  Fibre  eth0       Up 1min  12.3 ms  0.5 ms  0.0 %  3Mbit  50Mbit  198.51.100.1:9000",
+        "WAN LTE waits: No interface 'wwan0'.",
+        "received datagrams dropped: 3 forged",
+        "datagrams that could not leave: 2",
+    ]
+
+
+def test_a_terminal_gets_the_same_facts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    show_status(STATUS)
+
+    out = capsys.readouterr().out
+    assert "Fibre" in out
+    assert "12.3 ms" in out
+    assert "50Mbit" in out
+
+
+def test_brackets_in_a_name_are_no_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "150")
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0]["paths"][0]["wan"] = "[red]LTE[/red]"
+
+    show_status(status)
+
+    assert "[red]LTE[/red]" in capsys.readouterr().out
+
+
+def test_a_peer_without_a_bond_is_not_connected(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0] |= {"is_connected": False, "paths": [], "cipher": None}
+
+    show_status(status)
+
+    assert "peer vps (AAECAwQF...): not connected" in capsys.readouterr().out
+
+
+def test_asking_for_the_status_loads_neither_trio_nor_pyroute2() -> None:
+    code = (
+        "import sys, multiwanbond.cli.status\n"
+        "print(*{'trio', 'pyroute2', 'rich', 'cryptography'} & set(sys.modules))"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+
+    assert found.stdout.strip() == ""
