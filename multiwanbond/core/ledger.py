@@ -31,6 +31,7 @@ class Ledger:
         "_acked_datagrams",
         "_acked_octets",
         "_acked_sequence",
+        "_awaited",
         "_loss_buckets",
         "_rate_mark",
         "_sent_bytes_at",
@@ -51,6 +52,7 @@ class Ledger:
         self.last_progress = now
         """When an ack last showed that something new had arrived."""
         self._sent_bytes_at: deque[tuple[int, int]] = deque()  # (sequence, sent_bytes after it)
+        self._awaited: deque[tuple[int, float]] = deque()  # (sequence of a packet, sent at)
         self._acked_sequence = 0
         self._acked_datagrams = 0
         self._acked_octets = 0
@@ -67,10 +69,20 @@ class Ledger:
         """All datagrams ever numbered on this path."""
         return self.next_sequence - 1
 
+    def waited(self, now: float) -> float:
+        """Return for how long the peer has let packets wait for an ack; 0 if none is on its way."""
+        if not self._awaited:
+            return 0.0
+        return max(now - max(self._awaited[0][1], self.last_progress), 0.0)
+
     def on_sent(self, last_sequence: int, octets: int) -> None:
         """Note a run of datagrams that ends with `last_sequence` and has `octets` bytes in all."""
         self.sent_bytes += octets
         self._sent_bytes_at.append((last_sequence, self.sent_bytes))
+
+    def on_packets_sent(self, last_sequence: int, now: float) -> None:
+        """Note that the run just sent carries packets, which the peer acks without delay."""
+        self._awaited.append((last_sequence, now))
 
     def on_ack(self, ack: PathAck, now: float) -> bool:
         """Settle what the peer reports; return True if something new had arrived.
@@ -88,6 +100,9 @@ class Ledger:
         sent = self._sent_bytes_at
         while sent and sent[0][0] <= highest:
             self.settled_bytes = sent.popleft()[1]
+        awaited = self._awaited
+        while awaited and awaited[0][0] <= highest:
+            awaited.popleft()
         self._measure_rate(ack)
         self.last_progress = now
         return True

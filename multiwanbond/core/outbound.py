@@ -17,6 +17,7 @@ from multiwanbond.core.wire import (
     MIN_DATAGRAM,
     NONCE,
     OVERHEAD,
+    TIME_UNIT,
     TRANSPORT_HEADER,
     DataForm,
     DatagramType,
@@ -70,6 +71,7 @@ class Outbound:
         first = _PARTIAL if burst.is_checksum_partial else _PACKET
         tail = pack_tail(timestamp, number, self._distance(flow, number))
         self._send_datagram(first, tail, bytes(burst.packet), path, key)
+        path.ledger.on_packets_sent(path.ledger.next_sequence - 1, timestamp * TIME_UNIT)
         self.sent_packets += 1
         self.sent_bytes += len(burst.packet)
 
@@ -124,6 +126,7 @@ class Outbound:
         self.global_sequence = number
         ledger.next_sequence = sequence
         ledger.on_sent(sequence - 1, octets)
+        ledger.on_packets_sent(sequence - 1, timestamp * TIME_UNIT)
 
     def send_frames(
         self, frames: Sequence[Frame], path: Path, key: TransportKey, timestamp: int

@@ -89,6 +89,15 @@ class Path:
         """Seconds, our own queue included; None before the first answer."""
         return self.rtt.smoothed
 
+    @property
+    def base_rtt(self) -> float | None:
+        """Seconds without our own queue; None before the first answer."""
+        return self.rtt.base
+
+    def waited(self, now: float) -> float:
+        """Return for how long packets have waited for an ack; 0 if none is on its way."""
+        return self.ledger.waited(now)
+
     def loss(self, now: float) -> float:
         """Return the share of recent datagrams that were lost, 0 to 1."""
         return self.ledger.loss(now)

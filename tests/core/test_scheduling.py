@@ -28,12 +28,17 @@ class Line:
     ) -> None:
         self.path_id = path_id
         self.smoothed_rtt = rtt
+        self.base_rtt = rtt
+        self.waiting = 0.0
         self.in_flight_bytes = in_flight
         self.delivery_rate = rate
         self.lost = lost
 
     def loss(self, now: float) -> float:
         return self.lost
+
+    def waited(self, now: float) -> float:
+        return self.waiting
 
 
 def flow_number(number: int) -> Flow:
@@ -255,12 +260,25 @@ def test_adaptive_moves_a_flow_to_a_clearly_better_path_but_not_at_once() -> Non
     first, second = Line(1, rtt=0.02), Line(2, rtt=0.03)
     assert send(scheduler, flow, [first, second]) == 1
 
-    first.smoothed_rtt = 0.2
+    first.smoothed_rtt = first.base_rtt = 0.2
 
     assert send(scheduler, flow, [first, second], now=STAY / 2) == 1
     assert send(scheduler, flow, [first, second], now=STAY) == 2
-    first.smoothed_rtt = 0.001
+    first.smoothed_rtt = first.base_rtt = 0.001
     assert send(scheduler, flow, [first, second], now=STAY * 1.5) == 2
+
+
+def test_adaptive_keeps_a_flow_on_the_line_that_the_flow_itself_has_filled() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    flow = flow_number(1)
+    filled, idle = Line(1, rtt=0.01, rate=12e6), Line(2, rtt=0.025)
+    assert send(scheduler, flow, [filled, idle]) == 1
+
+    filled.smoothed_rtt = 0.08
+    filled.in_flight_bytes = 900_000
+
+    assert send(scheduler, flow, [filled, idle], now=STAY) == 1
+    assert send(scheduler, flow_number(2), [filled, idle], now=STAY) == 2
 
 
 def test_adaptive_leaves_a_path_whose_acks_stay_out_before_it_is_known_to_be_down() -> None:
@@ -270,6 +288,7 @@ def test_adaptive_leaves_a_path_whose_acks_stay_out_before_it_is_known_to_be_dow
     assert send(scheduler, flow, [black, other]) == 1
 
     black.in_flight_bytes = FREE_BYTES + 100_000
+    black.waiting = 0.3
 
     assert send(scheduler, flow, [black, other], now=STAY) == 2
 

@@ -15,13 +15,13 @@ FREE_BYTES: Final = 16384
 """Bytes in flight that never count as backlog: ten full packets, what TCP sends into any line at
 once (RFC 6928). An idle path's rate is that of its probes; one packet must not look like seconds.
 """
+PROMPT_ACK: Final = 0.1
+"""Seconds without an ack that say nothing yet: a short round trip, feedback each 10 ms, jitter."""
 STAY: Final = 0.25
-"""Seconds a flow stays before another path may win it: rates and round trips need about that long
-to show what the flow itself does to the path."""
+"""Seconds a flow stays before another path may win it."""
 MOVE_BELOW: Final = 0.7
-"""A flow moves to a path that delivers in less than this share of the current one's time. Moving
-costs it disorder and its path's queue is partly its own doing, so "slightly better" is not enough.
-"""
+"""A flow moves to a path that delivers in less than this share of the current one's time: moving
+costs it disorder, so "slightly better" is not enough."""
 MOVE_GAIN: Final = 0.005
 """... and in this many seconds less: on short lines a share alone is noise."""
 
@@ -31,7 +31,10 @@ class Adaptive:
 
     The delay of a path is half its round trip plus the time its backlog takes at the rate it lately
     delivered, with a penalty for loss. The flow moves when its path is no longer usable, or another
-    has become clearly better: the line filled up, or its acks stay out and so its backlog grows.
+    has become clearly better. Its own path's queue is not held against that path, because it is the
+    flow's own doing and would follow it: with it, a download over 100 + 50 + 10 Mbit/s wandered to
+    the slowest line whenever it had filled the fastest (a third of the goodput). What counts is the
+    line's own delay, its loss, and how long packets have waited there for an ack.
 
     One flow uses one path at a time. To stripe it over all lines, as the design wants, one must
     know what each line can take before its queue shows it; that is the business of a rate
@@ -48,11 +51,17 @@ class Adaptive:
         best = min(paths, key=lambda path: delivery_delay(path, now))
         flow.reconsider_at = now + STAY
         if current is not None and best is not current:
-            least, delay = (delivery_delay(path, now) for path in (best, current))
+            least, delay = delivery_delay(best, now), own_delay(current, now)
             if least >= delay * MOVE_BELOW or least >= delay - MOVE_GAIN:
                 return current
         flow.path_id = best.path_id
         return best
+
+
+def own_delay(path: SchedulablePath, now: float) -> float:
+    """Return the seconds a packet takes on the line itself, or has been waited for, if longer."""
+    delay = (path.base_rtt or UNMEASURED_RTT) / 2
+    return max(delay * (1 + LOSS_WEIGHT * path.loss(now)), path.waited(now) - PROMPT_ACK)
 
 
 def delivery_delay(path: SchedulablePath, now: float) -> float:
