@@ -206,6 +206,7 @@ class Wans:
         found, address = await self._match(wan)
         is_same = (found, address) == (wan.found, wan.address)
         if is_same and wan.wish.id in self._dataplane.sockets:
+            await self._restore_routes(wan, found)
             wan.failures = 0
             return
         await self._switch_off(wan, "the WAN changed")
@@ -245,6 +246,15 @@ class Wans:
             wan_id, LinkUp(remote=address), trio.current_time()
         )
         self._dataplane.flush()
+
+    async def _restore_routes(self, wan: Wan, found: FoundWan) -> None:
+        """Add what somebody removed: a DHCP client that renews an address loses its routes."""
+        # What is added again is on `wan.undo` since the first time.
+        again = Undo()
+        try:
+            await self._in_thread(self._machine.route_wan, wan.wish.id, found, again)
+        finally:
+            again.commit()
 
     async def _wait_for(self, wan: Wan, what: str) -> None:
         """Stop using the WAN until what is missing is there."""

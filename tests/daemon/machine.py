@@ -62,8 +62,9 @@ class FakeMachine:
                 self.standing.remove(what)
 
         undo.push(what, reverse)
-        self._step(what)
-        self.standing.append(what)
+        if what not in self.standing:
+            self._step(what)
+            self.standing.append(what)
 
     def check(self) -> None:
         self._step("check")

@@ -127,6 +127,21 @@ async def test_an_unplugged_wan_is_taken_down_and_comes_back(
     assert "table of eth0" in sites.client.standing
 
 
+async def test_a_route_that_somebody_removed_is_added_again(
+    sites: Sites, nursery: trio.Nursery
+) -> None:
+    client = await sites.start_client(nursery)
+    await wait_until(lambda: "table of eth0" in sites.client.standing)
+
+    sites.client.standing.remove("table of eth0")
+    sites.client.announce()
+    await wait_until(lambda: "table of eth0" in sites.client.standing)
+    client.stop()
+    await wait_until(lambda: not sites.client.standing)
+
+    assert sites.client.log.count("undo table of eth0") == 1
+
+
 async def test_a_new_address_replaces_the_socket(sites: Sites, nursery: trio.Nursery) -> None:
     await sites.start_server(nursery)
     client = await sites.start_client(nursery)
