@@ -230,7 +230,10 @@ class TunnelRouting:
                 self._kernel.delete_rule(rule)
                 removed.append(str(rule))
         for route in self._kernel.tagged_routes():
-            if route.interface == self.tunnel or self._owns_table(route.table):
+            # By its interface only in main: a table is one tunnel's, and an interface of this name
+            # may be another tunnel's WAN.
+            is_into_tunnel = route.table == MAIN_TABLE and route.interface == self.tunnel
+            if is_into_tunnel or self._owns_table(route.table):
                 self._kernel.delete_route(route)
                 removed.append(str(route))
         for link in self._kernel.links():
