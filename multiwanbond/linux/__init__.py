@@ -1,1 +1,1 @@
-"""Adapters to the kernel: TUN, UDP, netlink, nftables, sysctl, and the undo of all of it."""
+"""Adapters to the kernel: TUN, UDP, routing, sysctl, link events, and the undo of all of it."""
