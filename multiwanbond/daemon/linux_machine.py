@@ -16,7 +16,8 @@ from multiwanbond.linux.kernel import Kernel
 from multiwanbond.linux.lock import TunnelLock
 from multiwanbond.linux.netlink import Netlink
 from multiwanbond.linux.privileges import check_privileges
-from multiwanbond.linux.routing import RUN_DIRECTORY, TunnelRouting
+from multiwanbond.linux.routing import TunnelRouting
+from multiwanbond.linux.run_directory import run_directory
 from multiwanbond.linux.tun import TunDevice
 from multiwanbond.linux.udp import UdpSocket
 from multiwanbond.linux.undo import Undo
@@ -31,19 +32,20 @@ class LinuxMachine:
     """The `Machine` of the network namespace we are in."""
 
     def __init__(
-        self, tunnel: str, *, kernel: Kernel | None = None, directory: Path = RUN_DIRECTORY
+        self, tunnel: str, *, kernel: Kernel | None = None, directory: Path | None = None
     ) -> None:
         """Change nothing yet.
 
         Args:
             tunnel: name of the interface; all else is found by it.
             kernel: only tests bring another than the real one.
-            directory: where the lock and what else outlives a crash is kept.
+            directory: where the lock and what else outlives a crash is kept; only tests bring
+                another than that of our network namespace.
         """
         self._tunnel = tunnel
         self._kernel = kernel or Netlink()
-        self._directory = directory
-        self._routing = TunnelRouting(tunnel, self._kernel, directory)
+        self._directory = directory or run_directory()
+        self._routing = TunnelRouting(tunnel, self._kernel, self._directory)
 
     # The whole
 

@@ -9,13 +9,11 @@ from typing import Final
 
 from multiwanbond.errors import PlatformError, PrivilegeError
 
-from .routing import RUN_DIRECTORY
-
 
 class TunnelLock:
     """Held from its making until `release`, or the process's end."""
 
-    def __init__(self, tunnel: str, directory: Path = RUN_DIRECTORY) -> None:
+    def __init__(self, tunnel: str, directory: Path) -> None:
         """Take the lock.
 
         Raises:
@@ -24,6 +22,7 @@ class TunnelLock:
         """
         self._path: Final = directory / f"{tunnel}.lock"
         self._fd = -1
+        self._made_directory = not directory.exists()
         try:
             directory.mkdir(parents=True, exist_ok=True)
             while not self._is_in_place():
@@ -52,6 +51,9 @@ class TunnelLock:
             return
         if self._is_in_place():
             self._path.unlink()  # still locked: whoever opens it now will see that it is gone
+            if self._made_directory:
+                with suppress(OSError):  # others keep something there
+                    self._path.parent.rmdir()
         os.close(self._fd)
         self._fd = -1
 

@@ -39,8 +39,6 @@ from .sysctl import Restorer
 from .undo import Undo
 from .wans import FoundWan
 
-RUN_DIRECTORY: Final = Path("/run/multiwanbond")
-
 # Chosen by us: before the kernel's own rules (32766), behind those that people number by hand.
 _WAN_SPECIFIC: Final = 7700
 _WAN_DEFAULT: Final = 7701
@@ -69,7 +67,7 @@ def number_of(tunnel: str) -> int:
 class TunnelRouting:
     """All changes of one tunnel; every one of them is on the `Undo` before it is made."""
 
-    def __init__(self, tunnel: str, kernel: Kernel, directory: Path = RUN_DIRECTORY) -> None:
+    def __init__(self, tunnel: str, kernel: Kernel, directory: Path) -> None:
         number = number_of(tunnel)
         self.tunnel: Final = tunnel
         # The lowest and the highest byte: Kubernetes, Tailscale, mwan3 and Cilium keep their own

@@ -62,3 +62,9 @@ def test_a_directory_that_is_missing_is_made(tmp_path: Path) -> None:
 
     assert (tmp_path / "run" / "multiwanbond" / "mwb0.lock").read_text() == f"{os.getpid()}\n"
     lock.release()
+
+
+def test_a_directory_made_for_the_lock_goes_with_it(tmp_path: Path) -> None:
+    TunnelLock("mwb0", tmp_path / "netns-1").release()
+
+    assert list(tmp_path.iterdir()) == []

@@ -313,18 +313,18 @@ def test_a_device_of_ours_that_was_left_is_removed(tmp_path: Path) -> None:
     assert removed == ["interface mwb0"]
 
 
-def test_tunnels_with_numbered_names_never_share_a_number() -> None:
+def test_tunnels_with_numbered_names_never_share_a_number(tmp_path: Path) -> None:
     numbers = {number_of(f"mwb{n}") for n in range(1000)}
 
     assert len(numbers) == 1000
     assert all(0 <= number < 10_000 for number in numbers)
-    assert len({TunnelRouting(f"mwb{n}", FakeKernel()).mark for n in range(1000)}) == 1000
+    assert len({TunnelRouting(f"mwb{n}", FakeKernel(), tmp_path).mark for n in range(1000)}) == 1000
 
 
-def test_marks_stay_out_of_the_bits_that_others_use() -> None:
+def test_marks_stay_out_of_the_bits_that_others_use(tmp_path: Path) -> None:
     used_by_others = 0x00FFFF00  # Tailscale ff0000, Kubernetes c000, mwan3 3f00, Cilium f00
 
-    marks = [TunnelRouting(f"mwb{n}", FakeKernel()).mark for n in range(1000)]
+    marks = [TunnelRouting(f"mwb{n}", FakeKernel(), tmp_path).mark for n in range(1000)]
 
     assert all(mark and not mark & used_by_others for mark in marks)
 
