@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from multiwanbond.control.client import ControlClient, NoDaemonError, ask
 from multiwanbond.control.protocol import REQUEST_BYTES, Command, Request
@@ -130,16 +129,37 @@ async def test_a_client_that_hangs_up_at_once_harms_nobody(path: Path) -> None:
 
 
 async def test_too_many_clients_are_told_so_and_room_returns(path: Path) -> None:
-    idle = [await trio.open_unix_socket(path) for _ in range(MOST_CLIENTS)]
-    await trio.testing.wait_all_tasks_blocked(0.05)
+    async with trio.open_nursery() as nursery:
+        for _ in range(MOST_CLIENTS):
+            await nursery.start(stay_connected, path)
 
-    with pytest.raises(ControlError, match="other commands"):
-        await in_thread(lambda: ask(path, Command.STATUS))
+        with pytest.raises(ControlError, match="other commands"):
+            await in_thread(lambda: ask(path, Command.STATUS))
 
-    for stream in idle:
-        await stream.aclose()
-    await trio.testing.wait_all_tasks_blocked(0.05)
-    assert await in_thread(lambda: ask(path, Command.STATUS)) == {"asked": "status"}
+        nursery.cancel_scope.cancel()
+
+    with trio.fail_after(10):
+        while not await in_thread(lambda: answers(path)):
+            await trio.sleep(0.01)
+
+
+async def stay_connected(
+    path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Ask once, so that the server has surely accepted us, and then nothing more."""
+    async with await trio.open_unix_socket(path) as stream:
+        await stream.send_all(b'{"version": 1, "command": "status"}\n')
+        await stream.receive_some()
+        task_status.started()
+        await trio.sleep_forever()
+
+
+def answers(path: Path) -> bool:
+    try:
+        ask(path, Command.STATUS)
+    except ControlError:
+        return False
+    return True
 
 
 def test_without_a_socket_the_client_says_how_to_start_a_daemon(tmp_path: Path) -> None:
