@@ -142,7 +142,7 @@ class ControlServer:
         try:
             async with stream:
                 if self._clients > MOST_CLIENTS:
-                    await self._send(stream, _BUSY)
+                    await self._turn_away(stream)
                 else:
                     await self._converse(stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -151,6 +151,12 @@ class ControlServer:
             _log.exception("a command failed by a fault of ours; the daemon goes on")
         finally:
             self._clients -= 1
+
+    async def _turn_away(self, stream: trio.SocketStream) -> None:
+        with trio.move_on_after(REPLY_PATIENCE):
+            # Closing a socket with something unread in it throws our own answer away as well.
+            await _read_line(stream, bytearray())
+            await self._send(stream, _BUSY)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         rest = bytearray()
