@@ -155,7 +155,8 @@ class ControlServer:
     async def _turn_away(self, stream: trio.SocketStream) -> None:
         with trio.move_on_after(REPLY_PATIENCE):
             # Closing a socket with something unread in it throws our own answer away as well.
-            await _read_line(stream, bytearray())
+            with suppress(RequestError):
+                await _read_line(stream, bytearray())
             await self._send(stream, _BUSY)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
