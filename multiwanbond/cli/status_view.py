@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from multiwanbond.control.status import PathDocument, PeerDocument, StatusDocument, WanDocument
-from multiwanbond.units import format_duration, format_rate, format_size
+from multiwanbond.units import format_rate, format_size
 
 _HEADINGS = ("WAN", "interface", "state", "RTT", "jitter", "loss", "up", "down", "remote")
 _NUMBERS = {"RTT", "jitter", "loss", "up", "down"}
@@ -89,7 +89,15 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _age(seconds: float) -> str:
-    return format_duration(float(round(seconds))) if seconds >= 1 else "0s"
+    """Return a time span in its two largest units: more says nothing to a reader."""
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest}s"
+    hours, minutes = divmod(minutes, 60)
+    if not hours:
+        return f"{minutes}min" if minutes >= 10 else f"{minutes}min {rest}s"
+    days, hours = divmod(hours, 24)
+    return f"{days}d {hours}h" if days else f"{hours}h {minutes}min"
 
 
 def _show_table(rows: list[list[str]]) -> None:

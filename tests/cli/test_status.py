@@ -90,11 +90,11 @@ def test_a_pipe_gets_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
     show_status(STATUS)
 
     assert capsys.readouterr().out.splitlines() == [
-        "mwb0 (client): 10.77.0.2/24, MTU 1440, running for 1.05h, process 4711, version 0.1.0",
+        "mwb0 (client): 10.77.0.2/24, MTU 1440, running for 1h 3min, process 4711, version 0.1.0",
         "",
-        "peer vps (AAECAwQF...): connected for 1min, AES_256_GCM, sent 1.5MB, received 2GB",
-        "  WAN    interface  state        RTT  jitter   loss     up    down  remote",
-        "  Fibre  eth0       Up 1min  12.3 ms  0.5 ms  0.0 %  3Mbit  50Mbit  198.51.100.1:9000",
+        "peer vps (AAECAwQF...): connected for 1min 0s, AES_256_GCM, sent 1.5MB, received 2GB",
+        "  WAN    interface  state           RTT  jitter   loss     up    down  remote",
+        "  Fibre  eth0       Up 1min 0s  12.3 ms  0.5 ms  0.0 %  3Mbit  50Mbit  198.51.100.1:9000",
         "WAN LTE waits: No interface 'wwan0'.",
         "received datagrams dropped: 3 forged",
         "datagrams that could not leave: 2",
