@@ -94,7 +94,8 @@ class Converter:
             if name is None:
                 continue
             if name in first:
-                self._complain_about_duplicate(join(key, name), name_node.mark, first[name])
+                duplicate = join(key, _printable(name))
+                self._complain_about_duplicate(duplicate, name_node.mark, first[name])
                 continue
             first[name] = name_node.mark
             if name in kinds_of(section):
@@ -126,7 +127,7 @@ class Converter:
 
     def _complain_about_duplicate(self, key: str, mark: Mark, first: Mark) -> None:
         self._problems.add(
-            _printable(key),
+            key,
             f"is given twice, first on line {first.line}",
             "Remove one of the two",
             mark=mark,
@@ -142,7 +143,7 @@ class Converter:
             self._problems.add(parent, problem, "Write the settings out", mark=mark)
         else:
             remedy = self._suggest_key(name, section)
-            self._problems.add(_printable(key), "unknown key", remedy, mark=mark)
+            self._problems.add(join(parent, _printable(name)), "unknown key", remedy, mark=mark)
 
     def _suggest_key(self, name: str, section: type) -> str:
         known = list(kinds_of(section))
@@ -264,6 +265,7 @@ def _show_bound(bound: float, option: Option) -> str:
     return option.notation.show(bound) if option.notation else str(bound)
 
 
-def _printable(key: str) -> str:
-    """Return a key that may hold anything as something that can be put before a colon."""
-    return key if len(key) <= _SHOWN and key.isprintable() else repr(key[:_SHOWN])
+def _printable(name: str) -> str:
+    """Return a key from the file, which may hold anything, as one can read it before a colon."""
+    is_plain = 0 < len(name) <= _SHOWN and name.isprintable()
+    return name if is_plain else repr(name[:_SHOWN])

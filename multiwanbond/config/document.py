@@ -176,7 +176,7 @@ class _Composer:
         mark = _start_of(event)
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            node = Scalar(mark, event.value, event.style is not None)
+            node = Scalar(mark, self._text(event), event.style is not None)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = Listing(mark, list(self._items(depth)))
         else:
@@ -185,6 +185,15 @@ class _Composer:
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
+
+    def _text(self, event: yaml.ScalarEvent) -> str:
+        """Return the text, in which JSON escapes large characters as two surrogates."""
+        try:
+            return event.value.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError as exc:
+            raise self._refuse(
+                event, "half a character is escaped here", "Write the character itself."
+            ) from exc
 
     def _items(self, depth: int) -> Iterator[Node]:
         for event in self._events:

@@ -84,7 +84,8 @@ def _split_port(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         raise NotationError(
-            f"expected a host and a port, found {text!r}", f"Add the port, such as '{text}:9000'"
+            f"expected a host and a port, found {text!r}",
+            f"Add the port, such as {text + ':9000'!r}",
         )
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise NotationError(
