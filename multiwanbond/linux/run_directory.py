@@ -12,8 +12,5 @@ def run_directory() -> Path:
     A tunnel's name means something in its namespace only: the daemon of a container, or of the
     demo, must neither be kept out by the host's `mwb0` nor clean up after it.
     """
-    try:
-        own, first = (os.stat(f"/proc/{process}/ns/net").st_ino for process in ("self", "1"))
-    except OSError:  # not root: nothing of ours needs the directory then
-        return RUN_DIRECTORY
-    return RUN_DIRECTORY if own == first else RUN_DIRECTORY / f"netns-{own}"
+    # No plain name for the first namespace: which one that is, /proc/1 does not tell everywhere.
+    return RUN_DIRECTORY / f"netns-{os.stat('/proc/self/ns/net').st_ino}"
