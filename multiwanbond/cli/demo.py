@@ -33,7 +33,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--no-live", action="store_true", help="print lines, draw nothing")
     parser.add_argument("--json", action="store_true", help="print the outcome alone, as JSON")
-    parser.set_defaults(run=run)
 
 
 def _seconds(text: str) -> float:
