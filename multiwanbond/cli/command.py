@@ -47,7 +47,9 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (by default that of the process); return its exit code."""
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # here, where a broken pipe is caught
+        return code
     except LocalProtocolError:
         raise  # our bug: the traceback is wanted
     except MultiWanBondError as exc:
