@@ -16,6 +16,7 @@ from multiwanbond.control.status import StatusDocument
 from multiwanbond.errors import ControlError, PlatformError, PrivilegeError
 from multiwanbond.units import DURATION
 
+from .arguments import written_as
 from .config_file import add_config_options, config_arguments, load_runnable
 from .status_view import show_status
 
@@ -38,7 +39,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add_config_options(parser)
     parser.add_argument(
         "--timeout",
-        type=DURATION.parse,
+        type=written_as(DURATION),
         default=20.0,
         metavar="DURATION",
         help="how long to wait, such as 20s (the default) or 1min",

@@ -55,6 +55,15 @@ def test_a_missing_value_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err.startswith("mwb: argument -o/--output: expected one argument.")
 
 
+def test_an_options_value_is_explained_as_the_files_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = main(["up", "--timeout", "5"])
+
+    assert code == 64
+    assert "expected a duration, found '5'. Write it like 200ms." in capsys.readouterr().err
+
+
 def test_without_a_verb_the_verbs_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code = main([])
 
