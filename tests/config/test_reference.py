@@ -1,5 +1,6 @@
 """Every setting is declared well, documented, and shown as it could have been written."""
 
+import ast
 from enum import Enum
 from pathlib import Path
 
@@ -99,6 +100,27 @@ def test_a_setting_appears_in_every_form_of_the_reference(setting: Setting) -> N
     assert setting.option.doc in reference.explain(setting)
     if not setting.is_section:
         assert any(line.split()[0] == setting.key for line in reference.listing().splitlines())
+
+
+def attributes_read() -> set[str]:
+    """Return the attributes that the program reads, leaving out the gate that lets them in."""
+    package = Path(reference.__file__).parents[1]
+    gate = {package / "config" / name for name in ("fit.py", "show.py", "convert.py")}
+    return {
+        node.attr
+        for source in package.rglob("*.py")
+        if source not in gate
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def test_no_setting_is_accepted_and_then_forgotten() -> None:
+    read_somewhere = attributes_read()
+
+    forgotten = [each.key for each in SETTINGS if each.name not in read_somewhere]
+
+    assert forgotten == []
 
 
 def test_only_keys_and_preshared_keys_are_secret() -> None:
