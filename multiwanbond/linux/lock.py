@@ -22,7 +22,6 @@ class TunnelLock:
         """
         self._path: Final = directory / f"{tunnel}.lock"
         self._fd = -1
-        self._made_directory = not directory.exists()
         try:
             directory.mkdir(parents=True, exist_ok=True)
             while not self._is_in_place():
@@ -51,9 +50,10 @@ class TunnelLock:
             return
         if self._is_in_place():
             self._path.unlink()  # still locked: whoever opens it now will see that it is gone
-            if self._made_directory:
-                with suppress(OSError):  # others keep something there
-                    self._path.parent.rmdir()
+            # Also a directory that was there: a namespace gone without clean-up may have left it,
+            # and the kernel gives its number to a later one.
+            with suppress(OSError):  # others keep something there
+                self._path.parent.rmdir()
         os.close(self._fd)
         self._fd = -1
 

@@ -34,12 +34,13 @@ def test_other_tunnels_are_free(tmp_path: Path) -> None:
 
 
 def test_a_released_tunnel_is_free_and_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
     TunnelLock("mwb0", tmp_path).release()
     again = TunnelLock("mwb0", tmp_path)
     again.release()
     again.release()
 
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
@@ -64,7 +65,9 @@ def test_a_directory_that_is_missing_is_made(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_directory_made_for_the_lock_goes_with_it(tmp_path: Path) -> None:
+def test_an_empty_directory_goes_with_its_last_lock(tmp_path: Path) -> None:
+    (tmp_path / "netns-1").mkdir()
+
     TunnelLock("mwb0", tmp_path / "netns-1").release()
 
     assert list(tmp_path.iterdir()) == []
