@@ -66,8 +66,8 @@ class WanType(Enum):
     OTHER = "other"
 
 
-class Gso(Enum):
-    """Whether a WAN may be given many datagrams in one system call."""
+class Offload(Enum):
+    """Whether the kernel may be given, and give us, many packets in one system call."""
 
     AUTO = "auto"
     OFF = "off"
@@ -124,8 +124,8 @@ class Wan(WanSettings):
         default_doc="session.remote_endpoint",
         doc="Host and port of the server as seen from this WAN.",
     )
-    gso: Gso = option(
-        Gso.AUTO,
+    gso: Offload = option(
+        Offload.AUTO,
         doc="auto hands the kernel runs of datagrams where the interface can split them, and "
         "stops by itself where that fails; off never does, which costs CPU time.",
     )
@@ -177,6 +177,12 @@ class Tunnel:
         high=65535,
         default_doc="auto",
         doc="Largest packet inside the tunnel; auto takes what fits through the WANs' interfaces.",
+    )
+    offload: Offload = option(
+        Offload.AUTO,
+        doc="auto exchanges whole runs of packets with the kernel as far as it knows how; off "
+        "takes them one by one, which costs several times the CPU and helps only against a kernel "
+        "that garbles them.",
     )
 
 

@@ -54,7 +54,7 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
         for leftover in machine.clean_up():
             say(logging.WARNING, f"Removed what an earlier daemon left: {leftover}.")
         mtu = plan.tunnel.mtu or fitting_mtu(plan, machine)
-        tun = machine.open_tun()
+        tun = machine.open_tun(wants_offload=plan.tunnel.wants_offload)
         undo.push(f"interface {name}", tun.close)
         machine.configure_tun(plan.tunnel.addresses, mtu, undo)
         control = ControlSocket(plan.control_socket)

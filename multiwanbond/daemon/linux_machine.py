@@ -64,9 +64,9 @@ class LinuxMachine:
 
     # The TUN device
 
-    def open_tun(self) -> TunDevice:
+    def open_tun(self, *, wants_offload: bool) -> TunDevice:
         """Create the TUN device."""
-        return TunDevice(self._tunnel)
+        return TunDevice(self._tunnel, wants_offload=wants_offload)
 
     def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
         """Give the device its addresses and MTU, and set it up."""

@@ -65,7 +65,7 @@ class Machine(Protocol):
     def interface_mtu(self, name: str) -> int:
         """Return an interface's MTU; PlatformError if there is none of that name."""
 
-    def open_tun(self) -> TunDevice:
+    def open_tun(self, *, wants_offload: bool) -> TunDevice:
         """Create the TUN device."""
 
     def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:

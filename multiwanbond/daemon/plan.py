@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from multiwanbond.config.model import Configuration, Gso, Mode, Peer, Wan
+from multiwanbond.config.model import Configuration, Mode, Offload, Peer, Wan
 from multiwanbond.config.notations import HostPort, InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import (
@@ -38,6 +38,7 @@ class TunnelPlan:
     mtu: int | None
     """None: what fits through the WANs."""
     routes: tuple[Prefix, ...]
+    wants_offload: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,7 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
             addresses=tunnel.address,
             mtu=tunnel.mtu,
             routes=configuration.routes,
+            wants_offload=tunnel.offload is not Offload.OFF,
         ),
         control_socket=configuration.control_socket,
         endpoint=_endpoint(configuration, costs),
@@ -107,7 +109,7 @@ def _wish(wan: Wan) -> WanWish:
         name=wan.label,
         interface=wan.interface,
         local_host=None if wan.local_addr is None else str(wan.local_addr),
-        wants_gso=wan.gso is not Gso.OFF,
+        wants_gso=wan.gso is not Offload.OFF,
     )
 
 

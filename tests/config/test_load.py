@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from multiwanbond.config.load import find_file, load
-from multiwanbond.config.model import Configuration, Gso, Mode, WanType
+from multiwanbond.config.model import Configuration, Mode, Offload, WanType
 from multiwanbond.config.notations import HostPort
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import RoutingMode
@@ -36,7 +36,7 @@ def test_every_kind_of_value_becomes_its_type() -> None:
     assert found.mode is Mode.CLIENT
     assert found.session.remote_endpoint == HostPort("vps.example.net", 9000)
     assert found.session.reorder_timeout == pytest.approx(0.05)
-    assert (fibre.type, fibre.interface, fibre.gso) == (WanType.FIBER, "eth0", Gso.OFF)
+    assert (fibre.type, fibre.interface, fibre.gso) == (WanType.FIBER, "eth0", Offload.OFF)
     assert lte.local_addr == IPv4Address("192.168.8.100")
     assert found.remote_of(fibre) == HostPort("vps.example.net", 9000)
     assert found.remote_of(lte) == HostPort("2001:db8::1", 9001)

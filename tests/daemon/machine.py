@@ -81,7 +81,7 @@ class FakeMachine:
         self._step(f"mtu of {name}")
         return self.mtus.get(name, 1500)
 
-    def open_tun(self) -> FakeTun:
+    def open_tun(self, *, wants_offload: bool) -> FakeTun:
         self._step("tun mwb0")
         self.tun = FakeTun("mwb0")
         return self.tun

@@ -46,6 +46,7 @@ def client_plan(
             addresses=(ip_interface("10.77.0.2/24"),),
             mtu=None,
             routes=(ip_network("0.0.0.0/0"),),
+            wants_offload=True,
         ),
         control_socket=folder / "client.sock",
         endpoint=settings(is_client=True, wan_count=2),
@@ -57,7 +58,11 @@ def server_plan(folder: Path) -> Plan:
     return Plan(
         role=ServerPlan(listen=Address("0.0.0.0", SERVER.port)),
         tunnel=TunnelPlan(
-            name="mwb0", addresses=(ip_interface("10.77.0.1/24"),), mtu=1400, routes=()
+            name="mwb0",
+            addresses=(ip_interface("10.77.0.1/24"),),
+            mtu=1400,
+            routes=(),
+            wants_offload=True,
         ),
         control_socket=folder / "server.sock",
         endpoint=settings(is_client=False),

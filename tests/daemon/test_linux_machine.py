@@ -111,7 +111,7 @@ class HalfFakeMachine(LinuxMachine):
     def check(self) -> None:
         """Need no privileges."""
 
-    def open_tun(self) -> Any:
+    def open_tun(self, *, wants_offload: bool) -> Any:
         return KernelTun("mwb0", self.kernel)
 
     def open_udp(
@@ -170,7 +170,7 @@ def test_what_a_killed_daemon_leaves_is_removed_by_the_next_clean_up(tmp_path: P
     kernel = FaultyKernel()
     machine = HalfFakeMachine(FakeNetwork().add_host(WANS), kernel, tmp_path)
     before = kernel.state()
-    tun = machine.open_tun()
+    tun = machine.open_tun(wants_offload=True)
     undo = Undo()
     machine.configure_tun([ip_interface("10.77.0.2/24")], 1440, undo)
     machine.route_tunnel([ip_network("0.0.0.0/0")], undo)
