@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from multiwanbond.config import reference
 from multiwanbond.config.load import load
 from multiwanbond.config.model import Mode
 from multiwanbond.config.runnable import require_runnable
@@ -71,3 +72,11 @@ def test_the_readme_shows_both_ends(tmp_path: Path) -> None:
         modes.add(load(path).mode)
 
     assert modes == set(Mode)
+
+
+def test_the_readme_documents_every_setting_as_it_is_declared() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    printed = readme.partition("held to it by a test -->\n")[2].partition("<!-- end of")[0]
+
+    # To renew it: mwb config reference --markdown
+    assert printed.strip() == reference.markdown().strip()
