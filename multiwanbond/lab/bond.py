@@ -17,6 +17,7 @@ from multiwanbond.errors import ControlError, PlatformError
 from multiwanbond.lab import processes
 from multiwanbond.lab.namespaces import Namespace
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
+from multiwanbond.linux.undo import Undo
 
 Document = dict[str, Any]
 """A JSON object: a configuration, or a daemon's status."""
@@ -36,9 +37,10 @@ class Daemon:
     """`mwb run` in a namespace, by its configuration file."""
 
     def __init__(
-        self, namespace: Namespace, directory: Path, name: str, document: Document
+        self, namespace: Namespace, directory: Path, name: str, document: Document, undo: Undo
     ) -> None:
         self.namespace = namespace
+        self._undo = undo
         self.config = directory / f"{name}.yaml"
         self.socket = directory / f"{name}.sock"
         self.log = directory / f"{name}.log"
@@ -65,8 +67,9 @@ class Daemon:
         return self.namespace.run(*command, check=check, timeout=timeout)
 
     def start(self) -> None:
-        """Start the daemon; it ends with us at the latest."""
+        """Start the daemon; it ends with the lab at the latest."""
         assert not self.is_running
+        self._undo.push(f"daemon of {self.config.name}", self.close)
         with self.log.open("a") as log:
             self._process = self.namespace.start(
                 *self.command("run", "-c", str(self.config)), stderr=log.fileno()
@@ -89,6 +92,21 @@ class Daemon:
             return ask(self.socket, Command.STATUS)
         except ControlError:
             return None
+
+    def wait_ready(self, timeout: float = CONNECTED_WITHIN) -> None:
+        """Return when the daemon says it is ready: a server listens, a client is connected.
+
+        Raises:
+            PlatformError: not within `timeout` seconds.
+        """
+        give_up = time.monotonic() + timeout
+        while not ((status := self.status()) and status["is_ready"]):
+            if time.monotonic() > give_up or not self.is_running:
+                raise PlatformError(
+                    f"The daemon of {self.config.name} is not ready after {timeout:g} s.",
+                    f"Its log:\n{self.last_words()}",
+                )
+            time.sleep(_POLL)
 
     def stop(self) -> int:
         """End the daemon the polite way and return its exit code."""
@@ -131,15 +149,13 @@ class Bond:
             client: sections added to the client's file, over ours.
             server: the same for the server's.
         """
-        self._lab = lab
-        directory = lab.run.directory()
+        directory, undo = lab.run.directory(), lab.run.undo
         keys = _Keys(directory)
         dialled = f"[{outer_host}]:{PORT}" if ":" in outer_host else f"{outer_host}:{PORT}"
         ours = _client_document(lab, keys, dialled, routes)
-        self.client = Daemon(lab.client, directory, "client", {**ours, **(client or {})})
-        self.server = Daemon(
-            lab.server, directory, "server", {**_server_document(keys), **(server or {})}
-        )
+        theirs = _server_document(keys)
+        self.client = Daemon(lab.client, directory, "client", {**ours, **(client or {})}, undo)
+        self.server = Daemon(lab.server, directory, "server", {**theirs, **(server or {})}, undo)
 
     @property
     def daemons(self) -> tuple[Daemon, Daemon]:
@@ -149,7 +165,6 @@ class Bond:
     def start(self) -> None:
         """Start both daemons; the lab's end ends them."""
         for daemon in self.daemons:
-            self._lab.run.undo.push(f"daemon of {daemon.config.name}", daemon.close)
             daemon.start()
 
     def wait_connected(self, timeout: float = CONNECTED_WITHIN) -> None:
@@ -186,7 +201,7 @@ class Bond:
         words = "\n".join(
             f"{daemon.config.name}:\n{daemon.last_words()}" for daemon in self.daemons
         )
-        raise PlatformError(f"The bond is not {what} after {timeout:g} s.", f"Its log:\n{words}")
+        raise PlatformError(f"The bond is not {what} after {timeout:g} s.", f"The logs:\n{words}")
 
 
 def path_of(status: Document | None, wan: int) -> Document:

@@ -21,6 +21,7 @@ from typing import Final
 
 from multiwanbond.errors import PlatformError, PrivilegeError
 from multiwanbond.lab import processes
+from multiwanbond.linux.run_directory import run_directory
 from multiwanbond.linux.undo import Undo
 
 _NAME = re.compile(r"mwb-([a-z]+)-(\d+)-(\d+)(?:-|$)")
@@ -125,8 +126,12 @@ class Namespace:
         """End whatever runs inside and remove it; a namespace that is gone already is fine."""
         if not self.exists():
             return
+        with inside(self.name):
+            kept_by_daemons = run_directory()
         self._end_processes(patience=5.0)
         _run(["ip", "netns", "delete", self.name])
+        # What a killed daemon meant to find again is of no use without its namespace.
+        shutil.rmtree(kept_by_daemons, ignore_errors=True)
 
     def _end_processes(self, patience: float) -> None:
         """SIGTERM, so that daemons clean up; SIGKILL for those still there after `patience`."""

@@ -7,9 +7,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from multiwanbond.config.model import RUN_DIRECTORY
 from multiwanbond.lab.bond import PORT, SERVER_INNER_IPV4, Bond, path_of
 from multiwanbond.lab.capture import Capture
-from multiwanbond.lab.topology import SERVER_IPV4, Topology
+from multiwanbond.lab.topology import SERVER_IPV4, Topology, line
 from multiwanbond.lab.traffic import Transfer
 
 from .conftest import BuildBond
@@ -120,7 +121,7 @@ def test_a_wan_whose_link_goes_down_and_comes_back_is_used_again(lab: Topology, 
 
     lab.client.configure([f"link set {wan.device} down"])
     bond.wait_state(1, "Down", timeout=2.0)
-    pings = ping_through(lab)
+    pings = ping_through(lab, count=30)
     # The kernel forgot the routes, and for IPv6 the addresses, with the link.
     lab.client.configure([f"link set {wan.device} up"])
     lab.client.configure(
@@ -128,7 +129,8 @@ def test_a_wan_whose_link_goes_down_and_comes_back_is_used_again(lab: Topology, 
     )
     bond.wait_state(1, "Up", timeout=10.0)
 
-    assert len(pings) == 5
+    # The server is not told; until its own probes stay unanswered it answers over the dead path.
+    assert len(pings) >= 20
 
 
 def test_the_server_follows_a_client_whose_address_changes(lab: Topology, bond: Bond) -> None:
@@ -141,9 +143,7 @@ def test_the_server_follows_a_client_whose_address_changes(lab: Topology, bond: 
         wait_received(transfer, 2_000_000)
         lab.client.configure(
             [
-                f"addr add 10.91.1.77/24 dev {wan.device}",
                 f"addr del {wan.client_ipv4}/24 dev {wan.device}",
-                f"addr del 10.91.1.77/24 dev {wan.device}",
                 f"addr add 10.91.1.77/24 dev {wan.device}",
                 f"route replace default via {wan.gateway_ipv4} dev {wan.device} metric 100",
             ]
@@ -193,6 +193,7 @@ def test_the_server_follows_a_client_whose_port_changes(lab: Topology, bond: Bon
 def test_a_stranger_without_the_keys_gets_no_answer(lab: Topology, build_bond: BuildBond) -> None:
     bond = build_bond(lab)
     bond.server.start()
+    bond.server.wait_ready()
     stranger = lab.client.socket(socket.SOCK_DGRAM)
     stranger.settimeout(0.5)
 
@@ -203,7 +204,21 @@ def test_a_stranger_without_the_keys_gets_no_answer(lab: Topology, build_bond: B
             stranger.recv(2000)
 
     assert len(capture.packets) == 7
-    bond.server.stop()
+
+
+def test_a_lab_takes_the_files_of_killed_daemons_with_it(build_bond: BuildBond) -> None:
+    before = set(RUN_DIRECTORY.glob("netns-*"))
+
+    with Topology([line(100, 0.010)], purpose="test") as lab:
+        bond = build_bond(lab)
+        bond.start()
+        bond.wait_connected()
+        during = set(RUN_DIRECTORY.glob("netns-*"))
+        for daemon in bond.daemons:
+            daemon.kill()
+
+    assert len(during - before) == 2
+    assert set(RUN_DIRECTORY.glob("netns-*")) & (during - before) == set()
 
 
 def test_transfers_in_both_directions_at_once_are_intact(lab: Topology, bond: Bond) -> None:
