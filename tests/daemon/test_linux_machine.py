@@ -1,6 +1,5 @@
 """The whole start of a daemon over the kernel's fake, with every single write failing in turn."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Interface, ip_interface, ip_network
@@ -149,7 +148,7 @@ async def test_a_start_whose_every_write_fails_in_turn_leaves_the_kernel_as_it_w
     failing = 0
     for failing in range(1, MOST_WRITES):
         kernel = FaultyKernel(failing=failing, is_done_all_the_same=is_done_all_the_same)
-        machine = HalfFakeMachine(FakeNetwork().add_host(WANS), kernel, tmp_path)
+        machine = HalfFakeMachine(FakeNetwork().add_host(WANS), kernel, tmp_path / "run")
         before = kernel.state()
 
         try:
@@ -158,7 +157,7 @@ async def test_a_start_whose_every_write_fails_in_turn_leaves_the_kernel_as_it_w
             assert kernel.has_failed
 
         assert kernel.state() == before, f"write {failing} left something behind"
-        assert os.listdir(tmp_path) == []
+        assert not list(tmp_path.rglob("*"))
         assert machine.host.sockets == []
         if not kernel.has_failed:
             break
