@@ -37,7 +37,6 @@ class WanView:
 
     name: str
     line_mbit: float
-    line_rtt_ms: float
     state: str
     """As the client's daemon sees it."""
     rtt_ms: float | None
@@ -244,7 +243,6 @@ class _Play:
         return WanView(
             name=wan.name,
             line_mbit=settings.rate * 8 / 1e6,
-            line_rtt_ms=settings.delay * 2 * 1000,
             state=path["state"],
             rtt_ms=path["rtt_ms"],
             loss_pct=path["loss_pct"],

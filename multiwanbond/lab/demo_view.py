@@ -19,8 +19,9 @@ _COLOURS: Final = {
     "Recovering": "cyan",
     "Down": "red",
 }
-_BAR_WIDTH: Final = 24
-_STATE_WIDTH: Final = len("Recovering (cut)")
+_BAR_WIDTH: Final = 14
+"""The table then fits the 80 columns of a plain terminal."""
+_STATE_WIDTH: Final = len("Recovering")
 _STORY_LINES: Final = 8
 _LINE_INTERVAL: Final = 1.0
 """Seconds between two plain lines."""
@@ -67,19 +68,20 @@ def _table(snapshot: Snapshot) -> Table:
     for wan in snapshot.wans:
         table.add_row(
             wan.name,
-            f"{wan.line_mbit:.0f} Mbit/s, {wan.line_rtt_ms:.0f} ms",
-            _state(wan),
+            f"{wan.line_mbit:.0f} Mbit/s",
+            Text(wan.state, style=_COLOURS.get(wan.state, "")),
             _rtt(wan),
             f"{wan.loss_pct:.1f} %",
             f"{wan.down_mbit:.1f}",
-            Bar(wan.line_mbit, 0, min(wan.down_mbit, wan.line_mbit), width=_BAR_WIDTH),
+            _use(wan),
         )
     return table
 
 
-def _state(wan: WanView) -> Text:
-    text = Text(wan.state, style=_COLOURS.get(wan.state, ""))
-    return text.append(" (cut)", style="bold red") if wan.is_cut else text
+def _use(wan: WanView) -> Bar | Text:
+    if wan.is_cut:
+        return Text("cut", style="bold red")
+    return Bar(wan.line_mbit, 0, min(wan.down_mbit, wan.line_mbit), width=_BAR_WIDTH)
 
 
 def _rtt(wan: WanView) -> str:

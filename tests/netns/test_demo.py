@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,29 @@ def test_without_a_terminal_the_demo_tells_its_story_in_lines() -> None:
         "carried traffic again",
     ):
         assert part in said
+
+
+@pytest.mark.usefixtures("kernel")
+def test_on_a_terminal_the_demo_draws_a_table_until_ctrl_c() -> None:
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "25"}
+
+    with subprocess.Popen([*DEMO, "--seconds", "30"], stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        drawn = b""
+        while b"DSL" not in drawn:
+            drawn += os.read(ours, 65_536)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(ours, 65_536):
+                drawn += data
+        code = process.wait(TIME_TO_LEAVE)
+    os.close(ours)
+
+    assert code == 130
+    assert b"use of the line" in drawn
+    assert drawn.rstrip().endswith(b"\x1b[?25h")  # the cursor is visible again
+    assert remains_of(f"mwb-demo-{process.pid}-") == []
 
 
 @pytest.mark.usefixtures("kernel")
