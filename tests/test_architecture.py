@@ -91,3 +91,23 @@ def test_every_folder_says_what_it_is_for() -> None:
     ]
 
     assert silent == []
+
+
+def test_every_parser_of_foreign_bytes_is_fuzzed() -> None:
+    parsers = {
+        node.name
+        for source in SOURCES
+        for node in ast.parse(source.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+        and node.name.endswith("_untrusted")
+        and not node.name.startswith("_")
+    }
+    fuzzers = [
+        text
+        for test in (PACKAGE.parent / "tests").rglob("test_*.py")
+        if "from hypothesis import" in (text := test.read_text())
+    ]
+
+    missing = {name for name in parsers if not any(name in text for text in fuzzers)}
+
+    assert missing == set()
