@@ -33,6 +33,7 @@ from multiwanbond.core.wire import (
     SEQUENCE_BITS,
     TRANSPORT_HEADER,
     TRANSPORT_TYPES,
+    Abandon,
     Ack,
     Close,
     DatagramType,
@@ -46,6 +47,7 @@ from multiwanbond.core.wire import (
 from multiwanbond.errors import DatagramError, DropReason
 
 _DATA: Final = DatagramType.DATA.value
+_BEST_FIRST: Final = (PathState.UP, PathState.DEGRADED, PathState.RECOVERING, PathState.STARTING)
 
 FEEDBACK_INTERVAL: Final = 0.01
 """Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps
@@ -107,6 +109,8 @@ class Bond:
             path.on_link_up(change.remote, now)
         elif path is not None:
             path.on_link_lost(now)
+            self._after_change()
+            self._tell_abandoned(path, now)
         self._after_change()
 
     def _add_path(self, path_id: int, wan_id: int, health: HealthSettings, now: float) -> Path:
@@ -289,6 +293,8 @@ class Bond:
                     path.on_probe_reply(frame.probe_id, now)
                 case Ack():
                     self._handle_ack(frame, path, now)
+                case Abandon():
+                    self._handle_abandon(frame.path_id, now)
                 case Close():
                     self.closed_by_peer = close_reason(frame.reason)
         self._after_change()
@@ -298,6 +304,11 @@ class Bond:
             path = self.paths.get(report.path_id)
             if path is not None:
                 path.on_ack(report, now, came_by_this_path=path is came_by)
+
+    def _handle_abandon(self, path_id: int, now: float) -> None:
+        path = self.paths.get(path_id)
+        if path is not None:
+            path.on_abandoned(now)
 
     def poll_deliver(self, now: float) -> list[Burst]:
         """Return the bursts whose turn has come."""
@@ -317,11 +328,20 @@ class Bond:
     def _report(self, paths: Iterable[Path], now: float) -> Ack:
         return Ack(tuple(path.arrivals.report(path.path_id, now) for path in paths))
 
-    def _send_feedback(self, now: float) -> None:
-        ack = self._report(self._unreported, now)
+    def _send_widely(self, frames: Sequence[Frame], now: float) -> None:
+        """Send on the quickest paths, so that one dead way does not swallow it."""
         quickest = sorted(self._sendable, key=lambda path: path.rtt.smoothed or 0.0)
         for path in quickest[:FEEDBACK_PATHS]:
-            self._send_frames(path, [ack], now)
+            self._send_frames(path, frames, now)
+
+    def _tell_abandoned(self, path: Path, now: float) -> None:
+        """Let the peer know at once that a path seems dead; it may be dead for it, too."""
+        if any(other is not path for other in self._sendable):
+            self._send_widely([Abandon(path.path_id)], now)
+
+    def _send_feedback(self, now: float) -> None:
+        ack = self._report(self._unreported, now)
+        self._send_widely([ack], now)
         self._unreported.clear()
         self._feedback_at = None
 
@@ -333,7 +353,9 @@ class Bond:
         for path in self.paths.values():
             if not path.has_link:
                 continue
-            path.on_time(now)
+            if path.on_time(now):
+                self._after_change()
+                self._tell_abandoned(path, now)
             if path.prober.is_due(now):
                 probe = Probe(path.start_probe(now, is_idle=is_idle))
                 self._send_frames(path, [probe, self._report([path], now)], now)
@@ -385,17 +407,14 @@ class Bond:
 def _sendable(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that may carry packets now, the best kind there is.
 
-    Degraded ones count while none is Up; a path on probation, or even one believed dead, counts
-    when there is nothing better: the last path is never gated.
+    Degraded ones count while none is Up; a suspect path, one on probation, or even one believed
+    dead, counts when there is nothing better: the last path is never gated.
     """
     linked = [path for path in paths if path.has_link]
-    for states in (
-        {PathState.UP},
-        {PathState.DEGRADED},
-        {PathState.RECOVERING},
-        {PathState.STARTING},
-    ):
-        chosen = [path for path in linked if path.state in states]
-        if chosen:
-            return chosen
+    trusted = [path for path in linked if not path.is_suspect]
+    for candidates in (trusted, linked):
+        for state in _BEST_FIRST:
+            chosen = [path for path in candidates if path.state is state]
+            if chosen:
+                return chosen
     return linked

@@ -20,6 +20,8 @@ LEAST_LOSS_SAMPLE: Final = 100
 """Datagrams the share is divided by at least: one lost of ten does not say ten in a hundred."""
 _DELIVERY_SPAN: Final = 0.05
 """Seconds of the receiver's clock that one delivery-rate sample covers at least."""
+_MOST_UNACKED: Final = 65_536
+"""Runs accounted for one by one while no ack comes; beyond that the account is coarser."""
 _CLOCK_WRAP: Final = TIMESTAMP_MASK + 1
 _COUNT_WRAP: Final = 1 << 32
 
@@ -52,7 +54,9 @@ class Ledger:
         self.last_progress = now
         """When an ack last showed that something new had arrived."""
         self._sent_bytes_at: deque[tuple[int, int]] = deque()  # (sequence, sent_bytes after it)
-        self._awaited: deque[tuple[int, float]] = deque()  # (sequence of a packet, sent at)
+        self._awaited: deque[tuple[int, float]] = (
+            deque()
+        )  # (sequence that asks for an ack, sent at)
         self._acked_sequence = 0
         self._acked_datagrams = 0
         self._acked_octets = 0
@@ -69,20 +73,30 @@ class Ledger:
         """All datagrams ever numbered on this path."""
         return self.next_sequence - 1
 
-    def waited(self, now: float) -> float:
-        """Return for how long the peer has let packets wait for an ack; 0 if none is on its way."""
-        if not self._awaited:
-            return 0.0
-        return max(now - max(self._awaited[0][1], self.last_progress), 0.0)
+    def waiting_since(self, count: int) -> float | None:
+        """Return since when `count` transmissions have been waiting for an ack; None if fewer are.
+
+        Any progress lets all of them wait anew: a queue that is long but moves is not silence.
+        """
+        if len(self._awaited) < count:
+            return None
+        return max(self._awaited[count - 1][1], self.last_progress)
+
+    def forget_awaited(self) -> None:
+        """Expect no ack for what was sent so far: the line it went by is gone."""
+        self._awaited.clear()
 
     def on_sent(self, last_sequence: int, octets: int) -> None:
         """Note a run of datagrams that ends with `last_sequence` and has `octets` bytes in all."""
         self.sent_bytes += octets
+        if len(self._sent_bytes_at) == _MOST_UNACKED:
+            self._sent_bytes_at.pop()
         self._sent_bytes_at.append((last_sequence, self.sent_bytes))
 
-    def on_packets_sent(self, last_sequence: int, now: float) -> None:
-        """Note that the run just sent carries packets, which the peer acks without delay."""
-        self._awaited.append((last_sequence, now))
+    def on_awaited(self, last_sequence: int, now: float) -> None:
+        """Note that the run just sent asks for an ack: it carries packets, or a probe."""
+        if len(self._awaited) < _MOST_UNACKED:
+            self._awaited.append((last_sequence, now))
 
     def on_ack(self, ack: PathAck, now: float) -> bool:
         """Settle what the peer reports; return True if something new had arrived.

@@ -22,6 +22,7 @@ from multiwanbond.core.wire import (
     DataForm,
     DatagramType,
     Frame,
+    Probe,
     encode_frames,
     pack_tail,
 )
@@ -71,7 +72,7 @@ class Outbound:
         first = _PARTIAL if burst.is_checksum_partial else _PACKET
         tail = pack_tail(timestamp, number, self._distance(flow, number))
         self._send_datagram(first, tail, bytes(burst.packet), path, key)
-        path.ledger.on_packets_sent(path.ledger.next_sequence - 1, timestamp * TIME_UNIT)
+        path.ledger.on_awaited(path.ledger.next_sequence - 1, timestamp * TIME_UNIT)
         self.sent_packets += 1
         self.sent_bytes += len(burst.packet)
 
@@ -126,7 +127,7 @@ class Outbound:
         self.global_sequence = number
         ledger.next_sequence = sequence
         ledger.on_sent(sequence - 1, octets)
-        ledger.on_packets_sent(sequence - 1, timestamp * TIME_UNIT)
+        ledger.on_awaited(sequence - 1, timestamp * TIME_UNIT)
 
     def send_frames(
         self, frames: Sequence[Frame], path: Path, key: TransportKey, timestamp: int
@@ -134,6 +135,8 @@ class Outbound:
         """Seal frames as one CONTROL datagram; it tells the last global sequence assigned."""
         tail = pack_tail(timestamp, self.global_sequence, 0)
         self._send_datagram(_CONTROL, tail, encode_frames(frames), path, key)
+        if any(type(frame) is Probe for frame in frames):
+            path.ledger.on_awaited(path.ledger.next_sequence - 1, timestamp * TIME_UNIT)
 
     def _send_datagram(
         self, first: int, tail: int, plain: bytes, path: Path, key: TransportKey

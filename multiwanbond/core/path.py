@@ -15,6 +15,12 @@ from multiwanbond.core.wire import PathAck
 
 EXCESS_PATIENCE: Final = 1.0
 """Seconds a limit must be exceeded before the path is Degraded: one burst is not a bad line."""
+LEAST_SPREAD: Final = 0.02
+"""Seconds of jitter granted to every line."""
+ACK_GUARD: Final = 0.04
+"""Seconds: two feedback intervals of 10 ms, and as much for a busy peer. A 10 ms line is suspected
+after 70 ms; with 100 ms more, a call beside the transfer stutters (study, section 5.8)."""
+MOST_ACK_PATIENCE: Final = 1.0
 EASE_PATIENCE: Final = 3.0
 """Seconds all limits must be kept before it is Up again: longer, so that it does not flap."""
 
@@ -38,12 +44,14 @@ class Path:
     """
 
     __slots__ = (
+        "_has_doubted",
         "_limits_crossed_at",
         "arrivals",
         "changes",
         "has_link",
         "health",
         "is_ours",
+        "is_suspect",
         "ledger",
         "local_host",
         "path_id",
@@ -53,6 +61,7 @@ class Path:
         "rtt",
         "state",
         "state_since",
+        "suspicions",
         "wan_id",
     )
 
@@ -75,6 +84,10 @@ class Path:
         self.arrivals = Arrivals()
         self.replay = ReplayWindow()
         self.prober = Prober(now)
+        self.is_suspect = False
+        """True while acks are overdue: packets go elsewhere, if there is an elsewhere."""
+        self.suspicions = 0
+        self._has_doubted = False
         self._limits_crossed_at: float | None = None
 
     # --- what the schedulers read
@@ -93,10 +106,6 @@ class Path:
     def base_rtt(self) -> float | None:
         """Seconds without our own queue; None before the first answer."""
         return self.rtt.base
-
-    def waited(self, now: float) -> float:
-        """Return for how long packets have waited for an ack; 0 if none is on its way."""
-        return self.ledger.waited(now)
 
     def loss(self, now: float) -> float:
         """Return the share of recent datagrams that were lost, 0 to 1."""
@@ -118,6 +127,8 @@ class Path:
         """The WAN can be used to reach `remote`; it is probed at once."""
         self.has_link = True
         self.remote = remote
+        self.ledger.forget_awaited()
+        self._clear_suspicion()
         self.prober.probe_now(now)
 
     def on_link_lost(self, now: float) -> None:
@@ -149,17 +160,61 @@ class Path:
         if not self.ledger.on_ack(ack, now):
             return
         self.prober.on_progress()
+        self._clear_suspicion()
         if came_by_this_path:
             rtt = round_trip(ack, now)
             if rtt is not None:
                 self.rtt.on_sample(rtt, now)
         self._judge(now)
 
-    def on_time(self, now: float) -> None:
-        """Count probes whose answers are overdue."""
+    def on_time(self, now: float) -> bool:
+        """Count what is overdue; return True if the path has just become suspect."""
         has_failed = self.prober.on_timeout(now, self._interval())
         if has_failed and self.prober.failures_in_row >= self.health.failure_threshold:
             self._trigger(Trigger.SILENT, now)
+        doubt_at = self._doubt_at()
+        if doubt_at is None or doubt_at > now:
+            return False
+        self.prober.hurry(now)
+        if self.ledger.waiting_since(2) is None:
+            # One lost packet is no dead line: the probe that leaves now is the second question.
+            self._has_doubted = True
+            return False
+        self._suspect()
+        return True
+
+    # --- suspicion
+
+    def _doubt_at(self) -> float | None:
+        """When an ack that is still missing says something; None while nothing is awaited."""
+        if self.is_suspect or self.state is PathState.DOWN:
+            return None
+        since = self.ledger.waiting_since(2)
+        if since is None and not self._has_doubted:
+            since = self.ledger.waiting_since(1)
+        return None if since is None else since + self._ack_patience()
+
+    def _ack_patience(self) -> float:
+        """Return how long an ack may take on a line that works (bonding study, section 4.7)."""
+        rtt = self.rtt
+        if rtt.smoothed is None:
+            return MOST_ACK_PATIENCE
+        spread = max(4 * rtt.deviation, LEAST_SPREAD)
+        return min(rtt.smoothed + spread + ACK_GUARD, MOST_ACK_PATIENCE)
+
+    def on_abandoned(self, now: float) -> None:
+        """The peer says that nothing gets through; believed until an ack shows the contrary."""
+        if not self.is_suspect and self.state is not PathState.DOWN:
+            self._suspect()
+            self.prober.hurry(now)
+
+    def _suspect(self) -> None:
+        self.is_suspect = True
+        self.suspicions += 1
+
+    def _clear_suspicion(self) -> None:
+        self.is_suspect = False
+        self._has_doubted = False
 
     def _trigger(self, trigger: Trigger, now: float) -> None:
         state = next_state(self.state, trigger)
@@ -207,7 +262,11 @@ class Path:
 
     def deadline(self) -> float | None:
         """When `on_time` or a probe is due; None while there is no link."""
-        return self.prober.deadline() if self.has_link else None
+        if not self.has_link:
+            return None
+        doubt_at = self._doubt_at()
+        probe_at = self.prober.deadline()
+        return probe_at if doubt_at is None else min(probe_at, doubt_at)
 
     def statistics(self, now: float) -> PathStatistics:
         """Return a snapshot."""
@@ -220,6 +279,7 @@ class Path:
             rtt=self.rtt.smoothed,
             jitter=self.rtt.jitter if has_rtt else None,
             loss=self.ledger.loss(now),
+            suspicions=self.suspicions,
             sent_datagrams=self.ledger.sent_datagrams,
             sent_bytes=self.ledger.sent_bytes,
             received_datagrams=self.arrivals.datagrams,

@@ -24,6 +24,8 @@ class PathStatistics:
     """Mean deviation of the round-trip time in seconds."""
     loss: float
     """Share of our recent datagrams that the peer did not receive, 0 to 1."""
+    suspicions: int
+    """How often acks stayed out so long that packets went elsewhere."""
     sent_datagrams: int
     sent_bytes: int
     """UDP payload bytes."""

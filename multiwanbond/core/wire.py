@@ -256,6 +256,7 @@ class FrameType(IntEnum):
     PROBE_REPLY = 2
     ACK = 3
     CLOSE = 4
+    ABANDON = 5
 
 
 class Probe(NamedTuple):
@@ -315,7 +316,16 @@ class Close(NamedTuple):
     reason: int
 
 
-Frame = Probe | ProbeReply | Ack | Close
+class Abandon(NamedTuple):
+    """Nothing the receiver sends on this path seems to arrive, or the sender lost the WAN.
+
+    1 type, 1 path id
+    """
+
+    path_id: int
+
+
+Frame = Probe | ProbeReply | Ack | Close | Abandon
 
 _PROBE: Final = Struct("!BH")
 _PATH_ACK: Final = Struct("!BIBHHIIBH")  # 24-bit numbers as 8 + 16
@@ -339,6 +349,8 @@ def _encode_frame(frame: Frame) -> bytes:
             return head + b"".join(_encode_path_ack(path) for path in frame.paths)
         case Close():
             return _TWO.pack(FrameType.CLOSE, frame.reason)
+        case Abandon():
+            return _TWO.pack(FrameType.ABANDON, frame.path_id)
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
@@ -378,6 +390,8 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
             return _decode_ack_untrusted(plain, offset)
         case FrameType.CLOSE:
             return Close(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.ABANDON:
+            return Abandon(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 

@@ -142,6 +142,79 @@ def stream(pair: Pair, *, seconds: float) -> None:
         pair.run(0.01)
 
 
+def fast_stream(pair: Pair, *, count: int) -> set[bytes]:
+    """Numbered packets, 500 a second; return them."""
+    packets = [udp_packet(b"number %d at %f" % (n, pair.now)) for n in range(count)]
+    for packet in packets:
+        pair.send(packet)
+        pair.run(0.002)
+    return set(packets)
+
+
+def test_a_silent_path_is_abandoned_within_120_ms(pair: Pair) -> None:
+    pair.run(1)
+    fast_stream(pair, count=500)
+
+    pair.drop = lambda _up, wan, _data: wan == 1
+    sent = fast_stream(pair, count=500)
+    pair.run(0.1)
+
+    lost = sent - set(pair.received("server"))
+    assert 0 < len(lost) <= 60
+    path = peer_of(pair.client).paths[0]
+    assert path.suspicions == 1
+    assert lost == {p for p in sent if p in lost and float(p.split()[-1]) < pair.now - 0.9}
+
+
+def test_one_lost_packet_makes_no_path_suspect(pair: Pair) -> None:
+    pair.run(1)
+    last = len(pair.log)
+    pair.drop = lambda up, wan, _data: up and wan == 1 and len(pair.log) == last + 1
+
+    pair.send(udp_packet(b"lost"))
+    pair.run(2)
+
+    assert pair.received("server") == []
+    assert [path.suspicions for path in peer_of(pair.client).paths] == [0, 0, 0]
+
+
+def test_a_path_that_was_only_frozen_loses_its_packets_but_not_its_state(pair: Pair) -> None:
+    pair.run(1)
+    fast_stream(pair, count=250)
+    pair.events["client"].clear()
+
+    pair.delays = (0.150, *pair.delays[1:])
+    fast_stream(pair, count=75)
+    pair.delays = (0.005, *pair.delays[1:])
+    fast_stream(pair, count=75)
+
+    assert peer_of(pair.client).paths[0].suspicions == 1
+    assert pair.events["client"] == []
+
+
+def test_the_peer_is_told_of_a_wan_that_lost_its_link(pair: Pair) -> None:
+    pair.run(1)
+    pair.drop = lambda _up, wan, _data: wan == 1
+    pair.client.handle_link_change(1, LinkDown(reason="unplugged"), pair.now)
+    pair.poll()
+    pair.run(0.03)
+
+    down = [udp_packet(b"%d" % n, source=SERVER_IP, target=CLIENT_IP) for n in range(10)]
+    pair.send(*down, from_client=False)
+    pair.run(0.1)
+
+    assert pair.received("client") == down
+
+
+def test_paths_that_work_are_never_suspected(pair: Pair) -> None:
+    fast_stream(pair, count=2000)
+    pair.run(30)
+    fast_stream(pair, count=2000)
+
+    for endpoint in (pair.client, pair.server):
+        assert [path.suspicions for path in peer_of(endpoint).paths] == [0, 0, 0]
+
+
 def test_packets_take_another_way_when_a_path_is_down(pair: Pair) -> None:
     pair.drop = lambda _up, wan, _data: wan == 1
     stream(pair, seconds=2)

@@ -8,7 +8,7 @@ import pytest
 
 from multiwanbond.core.flow import Flow
 from multiwanbond.core.scheduling import SchedulablePath, Scheduler, make_scheduler
-from multiwanbond.core.scheduling.adaptive import FREE_BYTES, STAY
+from multiwanbond.core.scheduling.adaptive import STAY
 from multiwanbond.core.settings import RoutingMode
 
 ALL_MODES = pytest.mark.parametrize("mode", list(RoutingMode), ids=lambda mode: mode.value)
@@ -29,16 +29,12 @@ class Line:
         self.path_id = path_id
         self.smoothed_rtt = rtt
         self.base_rtt = rtt
-        self.waiting = 0.0
         self.in_flight_bytes = in_flight
         self.delivery_rate = rate
         self.lost = lost
 
     def loss(self, now: float) -> float:
         return self.lost
-
-    def waited(self, now: float) -> float:
-        return self.waiting
 
 
 def flow_number(number: int) -> Flow:
@@ -279,18 +275,6 @@ def test_adaptive_keeps_a_flow_on_the_line_that_the_flow_itself_has_filled() -> 
 
     assert send(scheduler, flow, [filled, idle], now=STAY) == 1
     assert send(scheduler, flow_number(2), [filled, idle], now=STAY) == 2
-
-
-def test_adaptive_leaves_a_path_whose_acks_stay_out_before_it_is_known_to_be_down() -> None:
-    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    flow = flow_number(1)
-    black, other = Line(1, rtt=0.02, rate=1e6), Line(2, rtt=0.06)
-    assert send(scheduler, flow, [black, other]) == 1
-
-    black.in_flight_bytes = FREE_BYTES + 100_000
-    black.waiting = 0.3
-
-    assert send(scheduler, flow, [black, other], now=STAY) == 2
 
 
 def test_adaptive_moves_a_flow_at_once_when_its_path_is_gone() -> None:

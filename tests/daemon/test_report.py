@@ -41,6 +41,7 @@ def peer_statistics(*, sent: int, received: int) -> PeerStatistics:
         rtt=0.01234,
         jitter=None,
         loss=0.015,
+        suspicions=0,
         sent_datagrams=7,
         sent_bytes=sent,
         received_datagrams=8,

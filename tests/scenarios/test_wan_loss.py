@@ -83,7 +83,8 @@ def test_a_stream_stalls_briefly_when_the_wan_it_uses_goes_black() -> None:
     bonded.client.uplinks[0].black_out()
     bonded.world.run_for(5.0)
 
-    assert stream.longest_silence(cut_at - 1.0, bonded.world.now) < 1.2
+    assert stream.longest_silence(cut_at - 1.0, bonded.world.now) < 0.25
+    assert stream.lost <= 60
 
 
 def test_a_frozen_wan_loses_nothing() -> None:
@@ -99,7 +100,8 @@ def test_a_frozen_wan_loses_nothing() -> None:
 
     assert stream.lost == 0
     assert stream.duplicates == 0
-    assert stream.out_of_order == 0
+    # What the line held comes after what went around it meanwhile: at most 80 ms of packets.
+    assert stream.out_of_order <= 10
 
 
 def test_all_wans_black_for_ten_seconds_and_the_bond_goes_on() -> None:

@@ -15,8 +15,6 @@ FREE_BYTES: Final = 16384
 """Bytes in flight that never count as backlog: ten full packets, what TCP sends into any line at
 once (RFC 6928). An idle path's rate is that of its probes; one packet must not look like seconds.
 """
-PROMPT_ACK: Final = 0.1
-"""Seconds without an ack that say nothing yet: a short round trip, feedback each 10 ms, jitter."""
 STAY: Final = 0.25
 """Seconds a flow stays before another path may win it."""
 MOVE_BELOW: Final = 0.7
@@ -34,7 +32,7 @@ class Adaptive:
     has become clearly better. Its own path's queue is not held against that path, because it is the
     flow's own doing and would follow it: with it, a download over 100 + 50 + 10 Mbit/s wandered to
     the slowest line whenever it had filled the fastest (a third of the goodput). What counts is the
-    line's own delay, its loss, and how long packets have waited there for an ack.
+    line's own delay and its loss.
 
     One flow uses one path at a time. To stripe it over all lines, as the design wants, one must
     know what each line can take before its queue shows it; that is the business of a rate
@@ -59,9 +57,8 @@ class Adaptive:
 
 
 def own_delay(path: SchedulablePath, now: float) -> float:
-    """Return the seconds a packet takes on the line itself, or has been waited for, if longer."""
-    delay = (path.base_rtt or UNMEASURED_RTT) / 2
-    return max(delay * (1 + LOSS_WEIGHT * path.loss(now)), path.waited(now) - PROMPT_ACK)
+    """Return the seconds a packet takes on the line itself, weighted by its loss."""
+    return (path.base_rtt or UNMEASURED_RTT) / 2 * (1 + LOSS_WEIGHT * path.loss(now))
 
 
 def delivery_delay(path: SchedulablePath, now: float) -> float:

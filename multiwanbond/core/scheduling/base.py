@@ -21,9 +21,6 @@ class SchedulablePath(Protocol):
     def base_rtt(self) -> float | None:
         """Seconds, the line's own without our queue; None before the first measurement."""
 
-    def waited(self, now: float) -> float:
-        """Return for how long packets have waited for an ack; 0 if none is on its way."""
-
     @property
     def in_flight_bytes(self) -> int:
         """Bytes sent and not known to have arrived or to be lost."""
