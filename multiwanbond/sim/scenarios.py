@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from .links import BurstLoss, LinkSettings, Policer, RateTrace
-from .network import Uplink, WanLinks
+from .network import WanLinks
 from .world import World
 
 _MBIT: Final = 1e6 / 8
@@ -71,7 +71,20 @@ def mean_rate(link: LinkSettings) -> float:
     return min(rate, link.policer.rate) if link.policer else rate
 
 
-def play(scenario: Scenario, uplinks: Sequence[Uplink], world: World) -> None:
+class Line(Protocol):
+    """What incidents strike."""
+
+    def black_out(self) -> None:
+        """Swallow everything from now on, silently."""
+
+    def freeze(self) -> None:
+        """Hold everything until `restore`."""
+
+    def restore(self) -> None:
+        """Carry packets again."""
+
+
+def play(scenario: Scenario, uplinks: Sequence[Line], world: World) -> None:
     """Let everything that befalls the scenario's WANs happen, counted from now."""
     for happening in scenario.happenings:
         uplink = uplinks[happening.wan]

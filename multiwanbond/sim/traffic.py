@@ -1,5 +1,6 @@
 """Inner traffic other than TCP: streams at a constant rate, questions and answers."""
 
+from bisect import bisect_left
 from itertools import pairwise
 from struct import Struct
 from typing import Final
@@ -104,6 +105,10 @@ class Stream:
     def lost(self) -> int:
         """Packets that have not arrived so far."""
         return len(self._sent_at) - len(self._seen)
+
+    def sent_between(self, start: float, end: float) -> int:
+        """Return how many packets were sent from `start` on and before `end`."""
+        return bisect_left(self._sent_at, end) - bisect_left(self._sent_at, start)
 
     def delay(self, share: float, *, start: float = 0.0, end: float = float("inf")) -> float:
         """Return the one-way delay that `share` of the packets sent in that time kept to."""
