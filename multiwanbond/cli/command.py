@@ -24,6 +24,7 @@ VERBS: Final = {
     "pubkey": "turn a private key into its public key",
     "genpsk": "make a preshared key",
     "demo": "show a bond at work on this machine",
+    "simulate": "show what the bond makes of standard line mixes",
 }
 """Verb and help, in the order of `mwb --help`; each is a module here with `add_parser(subparsers)`
 and `run(args) -> exit code`."""

@@ -1,0 +1,115 @@
+"""How the scoreboard is shown: a table for people, JSON for machines, a chart for a page."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any, Final
+
+from .scoreboard import Figures, Plan
+
+GOAL: Final = 0.95
+"""The norm we want everywhere."""
+
+_BYTES_PER_MBIT: Final = 1e6 / 8
+
+HEADER: Final = (
+    "                              best    to  ramp     sparse ms    lost   re-  stall\n"
+    "scenario       Mbit/s  norm   line  best     s  p50  p95  p99     %  sent     ms"
+)
+
+LEGEND: Final = (
+    "Mbit/s, norm: what TCP carried; as a share of what the lines could carry after headers.",
+    "best line, to best: Mbit/s of the best line alone, same headers; the bond over that.",
+    "ramp: until 90 % of the final rate. sparse, lost: 160 bytes every 20 ms beside it, one way.",
+    "re-sent: segments, by TCP. stall: longest time without progress of a stream.",
+)
+
+
+def row(figures: Figures) -> str:
+    """Return a line of the table."""
+    sparse = figures.sparse
+    ratio = "-" if figures.ratio is None else f"{figures.ratio:.2f}"
+    ramp = "-" if figures.ramp is None else f"{figures.ramp:.2f}"
+    delays = "".join(f"{_millis(value):>5}" for value in (sparse.p50, sparse.p95, sparse.p99))
+    return (
+        f"{figures.name:<14}{_mbit(figures.goodput):7.1f}{figures.norm:6.2f}"
+        f"{_mbit(figures.best_line_goodput):7.1f}{ratio:>6}{ramp:>6}{delays}"
+        f"{100 * sparse.loss:6.1f}{figures.resent:6}{_millis(figures.longest_stall):>7}"
+    )
+
+
+def title(plan: Plan) -> str:
+    """Return what was run, in words."""
+    flows = "1 flow" if plan.flows == 1 else f"{plan.flows} flows"
+    direction = "up" if plan.is_upload else "down"
+    return f"{plan.sender.value}, {flows} {direction}, mode {plan.mode.value}, seed {plan.seed}"
+
+
+def document(results: Sequence[tuple[Plan, Figures]]) -> dict[str, Any]:
+    """Return the results as a JSON object: seconds, bytes, shares of 1."""
+    return {"runs": [_run(plan, figures) for plan, figures in results]}
+
+
+def _run(plan: Plan, figures: Figures) -> dict[str, Any]:
+    return {
+        "sender": plan.sender.value,
+        "mode": plan.mode.value,
+        "direction": "up" if plan.is_upload else "down",
+        "flows": plan.flows,
+        "seed": plan.seed,
+        **asdict(figures),
+        "norm": figures.norm,
+        "ratio": figures.ratio,
+    }
+
+
+# --- the chart -----------------------------------------------------------------------------------
+
+_LEFT, _WIDTH, _BAR, _STEP, _TOP = 190, 500, 14, 22, 50
+
+
+def chart(results: Sequence[tuple[Plan, Figures]]) -> str:
+    """Return an SVG: a bar per run for its norm, a mark for the best line, a line for the goal."""
+    bottom = _TOP + _STEP * len(results)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 70}" '
+        f'height="{bottom + 30}" font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        _text(10, 20, "Share of what the lines could carry; the mark is the best line alone"),
+    ]
+    for tenth in range(0, 11, 2):
+        x = _LEFT + _WIDTH * tenth // 10
+        parts.append(_vertical(x, bottom, "#ddd"))
+        parts.append(_text(x, bottom + 16, f"{tenth / 10:.1f}", anchor="middle"))
+    for number, (plan, figures) in enumerate(results):
+        parts += _bar(_TOP + _STEP * number, plan, figures)
+    parts.append(_vertical(_LEFT + GOAL * _WIDTH, bottom, "#c33"))
+    parts.append(_text(_LEFT + GOAL * _WIDTH, _TOP - 10, f"goal {GOAL}", anchor="middle"))
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _bar(y: int, plan: Plan, figures: Figures) -> list[str]:
+    width = _WIDTH * figures.norm
+    mark = _LEFT + _WIDTH * figures.best_line_goodput / figures.ceiling
+    return [
+        _text(_LEFT - 8, y + 11, f"{figures.name} {plan.sender.value}", anchor="end"),
+        f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="#47a"/>',
+        f'<rect x="{mark:.1f}" y="{y - 2}" width="2" height="{_BAR + 4}" fill="black"/>',
+        _text(_LEFT + _WIDTH + 20, y + 11, f"{figures.norm:.2f}"),
+    ]
+
+
+def _vertical(x: float, bottom: int, colour: str) -> str:
+    return f'<line x1="{x:g}" y1="{_TOP - 6}" x2="{x:g}" y2="{bottom}" stroke="{colour}"/>'
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _mbit(rate: float) -> float:
+    return rate / _BYTES_PER_MBIT
+
+
+def _millis(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1000 * seconds:.0f}"

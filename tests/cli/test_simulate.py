@@ -1,0 +1,86 @@
+"""`mwb simulate` runs scenarios without root, prints a table, and writes files on request."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from multiwanbond.cli import main
+
+TINY = ["simulate", "--scenario", "geo", "--seconds", "0.5"]
+
+
+def test_a_scenario_is_a_row_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(TINY)
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert out.startswith("cubic, 1 flow down, mode adaptive, seed 1\n")
+    assert sum(line.startswith("geo ") for line in out.splitlines()) == 1
+    assert "norm:" in out
+
+
+def test_json_on_standard_output_is_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main([*TINY, "--json", "-", "--up", "--flows", "2", "--mode", "round_robin"])
+
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert code == 0
+    assert run["name"] == "geo"
+    assert run["direction"] == "up"
+    assert run["flows"] == 2
+    assert run["mode"] == "round_robin"
+    assert run["seconds"] == 0.5
+    assert run["norm"] == pytest.approx(run["goodput"] / run["ceiling"])
+
+
+def test_files_are_written_beside_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures, chart = tmp_path / "figures.json", tmp_path / "chart.svg"
+
+    code = main([*TINY, "--json", str(figures), "--svg", str(chart)])
+
+    assert code == 0
+    assert len(json.loads(figures.read_text())["runs"]) == 1
+    assert chart.read_text().startswith("<svg")
+    assert "geo" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_is_noticed_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main([*TINY, "--svg", str(tmp_path / "absent" / "chart.svg")])
+
+    captured = capsys.readouterr()
+    assert code == 69
+    assert captured.out == ""
+    assert "cannot be written" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--scenario", "mix5"], "Did you mean 'mix4'?"),
+        (["--mode", "adaptiv"], "Did you mean 'adaptive'?"),
+        (["--sender", "cubik"], "Did you mean 'cubic'?"),
+        (["--flows", "0"], "1 to 100"),
+        (["--seconds", "nan"], "at least 0.5"),
+        (["--seconds", "inf"], "at least 0.5"),
+    ],
+)
+def test_a_mistake_is_explained(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["simulate", *arguments])
+
+    assert code == 64
+    assert expected in capsys.readouterr().err
+
+
+def test_the_scenarios_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["simulate", "--scenario", "list"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert len(lines) == 14
+    assert lines[0].startswith("mix4")
