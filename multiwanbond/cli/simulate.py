@@ -18,7 +18,7 @@ SHORTEST: Final = 0.5
 MOST_FLOWS: Final = 100
 STANDARD_OUTPUT: Final = Path("-")
 
-SENDERS: Final = ("cubic",)
+SENDERS: Final = ("cubic", "bbr")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,7 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         type=_one_of("sender", lambda: SENDERS),
         metavar="NAME",
-        help="congestion control of the TCP flows; may be given more than once; default cubic",
+        help="congestion control of the TCP flows; cubic (the default) or bbr, or both",
     )
     parser.add_argument("--up", action="store_true", help="from the client; default: to it")
     parser.add_argument(

@@ -13,6 +13,7 @@ from typing import Final
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import RoutingMode
 
+from .bbr import Bbr
 from .bonded import INNER_MTU, Bonded
 from .congestion import Controller, Cubic
 from .inner import PlainHost, plain_line
@@ -49,6 +50,7 @@ class InnerSender(Enum):
     """The congestion control of the TCP flows inside the bond."""
 
     CUBIC = "cubic"
+    BBR = "bbr"
 
     @property
     def controller(self) -> Callable[[], Controller]:
@@ -56,6 +58,8 @@ class InnerSender(Enum):
         match self:
             case InnerSender.CUBIC:
                 return Cubic
+            case InnerSender.BBR:
+                return Bbr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from multiwanbond.cli import main
+from multiwanbond.cli.simulate import SENDERS
+from multiwanbond.sim.scoreboard import InnerSender
 
 TINY = ["simulate", "--scenario", "geo", "--seconds", "0.5"]
 
@@ -84,3 +86,18 @@ def test_the_scenarios_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None
     assert code == 0
     assert len(lines) == 14
     assert lines[0].startswith("mix4")
+
+
+def test_every_sender_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main([*TINY, "--sender", "cubic", "--sender", "bbr"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert [line for line in out.splitlines() if "1 flow" in line] == [
+        "cubic, 1 flow down, mode adaptive, seed 1",
+        "bbr, 1 flow down, mode adaptive, seed 1",
+    ]
+
+
+def test_every_sender_of_the_scoreboard_can_be_asked_for() -> None:
+    assert {sender.value for sender in InnerSender} == set(SENDERS)
