@@ -23,6 +23,7 @@ from multiwanbond.core.keys import KeyRing, TransportKey
 from multiwanbond.core.outbound import Outbound
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
+from multiwanbond.core.repair import Lost
 from multiwanbond.core.scheduling import make_scheduler
 from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
 from multiwanbond.core.statistics import PeerStatistics
@@ -52,6 +53,16 @@ _BEST_FIRST: Final = (PathState.UP, PathState.DEGRADED, PathState.RECOVERING, Pa
 FEEDBACK_INTERVAL: Final = 0.01
 """Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps
 half as fast, 5 ms costs twice the bytes and gains nothing)."""
+GAP_DELAY: Final = 0.002
+"""Seconds from a gap to its report: one report for all of a burst that was lost."""
+MOST_MOVED: Final = 64
+"""Datagrams sent elsewhere at once when a path falls silent, the oldest first: about what the queue
+of a slow line takes in one go. The rest is left to the inner senders."""
+LEAST_REPAIR_TIME: Final = 0.05
+MOST_REPAIR_TIME: Final = 0.3
+"""Seconds a lost packet is waited for at least and at most; a re-send takes more than an RTT."""
+REPAIR_GUARD: Final = 0.04
+"""Seconds granted beyond the round trip: report, sender's wake-up, and its line's own queue."""
 FEEDBACK_PATHS: Final = 2
 """Every ack leaves on so many paths that one dead way back does not make all paths look dead."""
 IDLE_AFTER: Final = 5.0
@@ -110,7 +121,7 @@ class Bond:
         elif path is not None:
             path.on_link_lost(now)
             self._after_change()
-            self._tell_abandoned(path, now)
+            self._abandon(path, now)
         self._after_change()
 
     def _add_path(self, path_id: int, wan_id: int, health: HealthSettings, now: float) -> Path:
@@ -244,6 +255,8 @@ class Bond:
             self._confirm(key)
         self._heard_at = now
         if path.arrivals.on_datagram(sequence, tail >> 40, len(datagram), now):
+            if path.arrivals.has_gap:
+                self._report_gap(path, now)
             if received.source is not path.remote or received.local_host is not path.local_host:
                 self._follow(path, received, wan_id, now)
             if path.state is PathState.DOWN:
@@ -257,6 +270,14 @@ class Bond:
         else:
             self._inbound.on_note(path_id, number, now)
             self._handle_frames(path, decode_frames_untrusted(plain), now)
+
+    def _report_gap(self, path: Path, now: float) -> None:
+        """Let the peer know soon that something is missing, so that it is sent again."""
+        path.arrivals.has_gap = False
+        self._unreported.add(path)
+        report_at = now + GAP_DELAY
+        if self._feedback_at is None or self._feedback_at > report_at:
+            self._feedback_at = report_at
 
     def _confirm(self, key: TransportKey) -> None:
         self._forget(self.keys.confirm(key))
@@ -303,12 +324,23 @@ class Bond:
         for report in ack.paths:
             path = self.paths.get(report.path_id)
             if path is not None:
-                path.on_ack(report, now, came_by_this_path=path is came_by)
+                self._repair(path.on_ack(report, now, came_by_this_path=path is came_by), now)
+        self._inbound.set_repair_time(_repair_time(self._sendable))
+
+    def _repair(self, lost: Iterable[Lost], now: float) -> None:
+        """Send again what is lost, by the path that delivers it soonest."""
+        key, paths = self.keys.current, self._sendable
+        if key is None or not paths:
+            return
+        quickest = min(paths, key=lambda path: path.rtt.smoothed or MOST_REPAIR_TIME)
+        for each in lost:
+            self._outbound.send_again(each, quickest, key, ticks(now))
 
     def _handle_abandon(self, path_id: int, now: float) -> None:
         path = self.paths.get(path_id)
-        if path is not None:
-            path.on_abandoned(now)
+        if path is not None and path.on_abandoned(now):
+            self._after_change()
+            self._repair(path.in_flight.take_all(now)[:MOST_MOVED], now)
 
     def poll_deliver(self, now: float) -> list[Burst]:
         """Return the bursts whose turn has come."""
@@ -334,10 +366,11 @@ class Bond:
         for path in quickest[:FEEDBACK_PATHS]:
             self._send_frames(path, frames, now)
 
-    def _tell_abandoned(self, path: Path, now: float) -> None:
-        """Let the peer know at once that a path seems dead; it may be dead for it, too."""
+    def _abandon(self, path: Path, now: float) -> None:
+        """Let the peer know at once that a path seems dead, and send what it holds elsewhere."""
         if any(other is not path for other in self._sendable):
             self._send_widely([Abandon(path.path_id)], now)
+            self._repair(path.in_flight.take_all(now)[:MOST_MOVED], now)
 
     def _send_feedback(self, now: float) -> None:
         ack = self._report(self._unreported, now)
@@ -355,7 +388,7 @@ class Bond:
                 continue
             if path.on_time(now):
                 self._after_change()
-                self._tell_abandoned(path, now)
+                self._abandon(path, now)
             if path.prober.is_due(now):
                 probe = Probe(path.start_probe(now, is_idle=is_idle))
                 self._send_frames(path, [probe, self._report([path], now)], now)
@@ -398,10 +431,18 @@ class Bond:
             sent_bytes=self._outbound.sent_bytes,
             received_packets=self._inbound.received_packets,
             received_bytes=self._inbound.received_bytes,
+            repaired_packets=self._outbound.repaired_packets,
             unsendable_packets=self.unsendable_packets,
             paths=tuple(path.statistics(now) for path in self.paths.values()),
             reorder=self._inbound.statistics(),
         )
+
+
+def _repair_time(paths: Iterable[Path]) -> float:
+    """Return how long a re-send may take, and one more if that is lost as well."""
+    times = [2 * rtt.smoothed + 4 * rtt.deviation for path in paths if (rtt := path.rtt).smoothed]
+    longest = max(times, default=MOST_REPAIR_TIME)
+    return min(max(longest + REPAIR_GUARD, LEAST_REPAIR_TIME), MOST_REPAIR_TIME)
 
 
 def _sendable(paths: Iterable[Path]) -> list[Path]:

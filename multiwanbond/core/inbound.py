@@ -65,6 +65,10 @@ class Inbound:
         form = _FORMS[first & FORM_MASK]
         self._reorder.push(path_id, sequence, distance, form, plain, now)
 
+    def set_repair_time(self, seconds: float) -> None:
+        """Wait so long for a lost packet to be sent again before its flow goes on without it."""
+        self._reorder.repair_time = seconds
+
     def on_note(self, path_id: int, number: int, now: float) -> None:
         """A CONTROL datagram tells that nothing after `number` is still to come on its path."""
         self._reorder.note(path_id, self._expand(number), now)

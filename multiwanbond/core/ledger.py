@@ -5,7 +5,10 @@ from typing import Final
 
 from multiwanbond.core.wire import (
     HOLD_UNIT,
+    MAX_GAP,
     MAX_HOLD,
+    MAX_RANGE,
+    MAX_RANGES,
     SEQUENCE_BITS,
     TIMESTAMP_MASK,
     PathAck,
@@ -67,6 +70,11 @@ class Ledger:
     def in_flight_bytes(self) -> int:
         """Bytes sent after the newest datagram known to have arrived."""
         return self.sent_bytes - self.settled_bytes
+
+    @property
+    def acked_sequence(self) -> int:
+        """The highest path sequence the peer is known to have received."""
+        return self._acked_sequence
 
     @property
     def sent_datagrams(self) -> int:
@@ -159,9 +167,12 @@ class Ledger:
 class Arrivals:
     """Received datagrams of one path, and the ack that reports them."""
 
-    __slots__ = ("_arrived_at", "_echo", "datagrams", "highest", "octets")
+    __slots__ = ("_arrived_at", "_echo", "_ranges", "datagrams", "has_gap", "highest", "octets")
 
     def __init__(self) -> None:
+        self.has_gap = False
+        """True once something is missing that has not been reported yet."""
+        self._ranges: list[list[int]] = [[1, 0]]  # [first, last] received in a row, oldest first
         self.highest = 0
         """Highest path sequence received."""
         self.datagrams = 0
@@ -174,11 +185,48 @@ class Arrivals:
         self.datagrams += 1
         self.octets += octets
         if sequence <= self.highest:
+            self._fill(sequence)
             return False
+        if sequence == self.highest + 1:
+            self._ranges[-1][1] = sequence
+        else:
+            self._ranges.append([sequence, sequence])
+            self.has_gap = True
+            if len(self._ranges) > MAX_RANGES:
+                del self._ranges[0]
         self.highest = sequence
         self._echo = timestamp
         self._arrived_at = now
         return True
+
+    def _fill(self, sequence: int) -> None:
+        """Note a late arrival; only one next to a range is worth remembering."""
+        for index in range(len(self._ranges) - 1, -1, -1):
+            entry = self._ranges[index]
+            if sequence == entry[0] - 1:
+                entry[0] = sequence
+                if index and self._ranges[index - 1][1] == sequence - 1:
+                    entry[0] = self._ranges[index - 1][0]
+                    del self._ranges[index - 1]
+                return
+            if sequence == entry[1] + 1:
+                entry[1] = sequence
+                return
+
+    def _report_ranges(self) -> tuple[tuple[int, int], ...]:
+        reported: list[tuple[int, int]] = []
+        below = 0
+        for first, last in reversed(self._ranges):
+            if reported:
+                gap = below - last - 1
+                if gap > MAX_GAP:
+                    break
+                reported[-1] = (reported[-1][0], gap)
+            reported.append((min(last - first + 1, MAX_RANGE), 0))
+            below = first
+            if last - first + 1 > MAX_RANGE:
+                break
+        return tuple(reported)
 
     def report(self, path_id: int, now: float) -> PathAck:
         """Return the ack of everything received so far."""
@@ -190,7 +238,20 @@ class Arrivals:
             datagrams=self.datagrams % _COUNT_WRAP,
             octets=self.octets % _COUNT_WRAP,
             received_at=ticks(self._arrived_at) & TIMESTAMP_MASK,
+            ranges=self._report_ranges(),
         )
+
+
+def gaps_of(ack: PathAck, highest: int) -> list[tuple[int, int]]:
+    """Return first and last sequence of what the peer misses, `highest` being the ack's in full."""
+    gaps = []
+    upper = highest
+    for length, gap in ack.ranges:
+        upper -= length
+        if gap:
+            gaps.append((upper - gap + 1, upper))
+        upper -= gap
+    return gaps
 
 
 def round_trip(ack: PathAck, now: float) -> float | None:

@@ -11,6 +11,7 @@ from multiwanbond.core.ip import LENGTH_POSITION, ip_version
 from multiwanbond.core.keys import TransportKey
 from multiwanbond.core.outbox import Outbox
 from multiwanbond.core.path import Path
+from multiwanbond.core.repair import Lost, SentRun
 from multiwanbond.core.wire import (
     HEADER_SIZE,
     MAX_FLOW_DISTANCE,
@@ -39,12 +40,14 @@ _CONTROL: Final = DatagramType.CONTROL << 4
 class Outbound:
     """The sending side of a bond: one global numbering, one outbox per path."""
 
-    __slots__ = ("_boxes", "global_sequence", "sent_bytes", "sent_packets")
+    __slots__ = ("_boxes", "global_sequence", "repaired_packets", "sent_bytes", "sent_packets")
 
     def __init__(self) -> None:
         self._boxes: dict[Path, Outbox] = {}
         self.global_sequence = 0
         """The last one assigned."""
+        self.repaired_packets = 0
+        """Packets that were sent again."""
         self.sent_packets = 0
         self.sent_bytes = 0
 
@@ -70,9 +73,14 @@ class Outbound:
     ) -> None:
         self.global_sequence = number = self.global_sequence + 1
         first = _PARTIAL if burst.is_checksum_partial else _PACKET
-        tail = pack_tail(timestamp, number, self._distance(flow, number))
+        distance = self._distance(flow, number)
+        tail = pack_tail(timestamp, number, distance)
         self._send_datagram(first, tail, bytes(burst.packet), path, key)
-        path.ledger.on_awaited(path.ledger.next_sequence - 1, timestamp * TIME_UNIT)
+        sequence, now = path.ledger.next_sequence - 1, timestamp * TIME_UNIT
+        path.ledger.on_awaited(sequence, now)
+        path.in_flight.on_sent(
+            SentRun(burst, first=sequence, count=1, number=number, distance=distance, now=now)
+        )
         self.sent_packets += 1
         self.sent_bytes += len(burst.packet)
 
@@ -91,6 +99,17 @@ class Outbound:
         sequence = ledger.next_sequence
         number = self.global_sequence
         distance = self._distance(flow, number + 1)
+        now = timestamp * TIME_UNIT
+        path.in_flight.on_sent(
+            SentRun(
+                burst,
+                first=sequence,
+                count=burst.segment_count,
+                number=number + 1,
+                distance=distance,
+                now=now,
+            )
+        )
         octets = 0
         seal, reserve, pack_header, pack_nonce = (
             key.seal,
@@ -127,7 +146,34 @@ class Outbound:
         self.global_sequence = number
         ledger.next_sequence = sequence
         ledger.on_sent(sequence - 1, octets)
-        ledger.on_awaited(sequence - 1, timestamp * TIME_UNIT)
+        ledger.on_awaited(sequence - 1, now)
+
+    def send_again(self, lost: Lost, path: Path, key: TransportKey, timestamp: int) -> None:
+        """Seal a packet or segment once more, under its old global sequence."""
+        burst, now = lost.burst, timestamp * TIME_UNIT
+        if burst.segment_size:
+            first, plain = _segment(burst, lost.offset)
+        else:
+            first = _PARTIAL if burst.is_checksum_partial else _PACKET
+            plain = bytes(burst.packet)
+        self._send_datagram(
+            first, pack_tail(timestamp, lost.number, lost.distance), plain, path, key
+        )
+        sequence = path.ledger.next_sequence - 1
+        path.ledger.on_awaited(sequence, now)
+        path.in_flight.on_sent(
+            SentRun(
+                burst,
+                first=sequence,
+                count=1,
+                number=lost.number,
+                distance=lost.distance,
+                now=now,
+                offset=lost.offset,
+                first_sent_at=lost.sent_at,
+            )
+        )
+        self.repaired_packets += 1
 
     def send_frames(
         self, frames: Sequence[Frame], path: Path, key: TransportKey, timestamp: int
@@ -167,3 +213,13 @@ class Outbound:
         for path, box in self._boxes.items():
             if path.remote is not None:
                 yield from box.drain(path.remote, path.wan_id, path.local_host)
+
+
+def _segment(burst: Burst, offset: int) -> tuple[int, bytes]:
+    """Return the first byte and the plaintext of one segment of a run."""
+    packet = memoryview(burst.packet)
+    header = bytearray(packet[: burst.header_length])
+    _LENGTH.pack_into(header, LENGTH_POSITION[ip_version(header)], offset)
+    start = burst.header_length + offset
+    end = min(start + burst.segment_size, len(packet))
+    return _SEGMENT if end < len(packet) else _LAST_SEGMENT, b"".join((header, packet[start:end]))

@@ -4,11 +4,12 @@ from typing import Final
 
 from multiwanbond.core import prober
 from multiwanbond.core.datagram import Address
-from multiwanbond.core.ledger import Arrivals, Ledger, round_trip
+from multiwanbond.core.ledger import Arrivals, Ledger, gaps_of, round_trip
 from multiwanbond.core.path_state import PathState, Trigger, next_state
 from multiwanbond.core.prober import PROOF_ANSWERS, Prober
+from multiwanbond.core.repair import FULL_QUEUE, InFlight, Lost
 from multiwanbond.core.replay import ReplayWindow
-from multiwanbond.core.rtt import RttEstimator
+from multiwanbond.core.rtt import QueueDelay, RttEstimator
 from multiwanbond.core.settings import HealthSettings
 from multiwanbond.core.statistics import PathStatistics
 from multiwanbond.core.wire import PathAck
@@ -50,12 +51,14 @@ class Path:
         "changes",
         "has_link",
         "health",
+        "in_flight",
         "is_ours",
         "is_suspect",
         "ledger",
         "local_host",
         "path_id",
         "prober",
+        "queue_delay",
         "remote",
         "replay",
         "rtt",
@@ -80,8 +83,10 @@ class Path:
         self.changes: list[Change] = []
         """Transitions since the owner last took them away."""
         self.rtt = RttEstimator()
+        self.queue_delay = QueueDelay()
         self.ledger = Ledger(now)
         self.arrivals = Arrivals()
+        self.in_flight = InFlight()
         self.replay = ReplayWindow()
         self.prober = Prober(now)
         self.is_suspect = False
@@ -151,21 +156,30 @@ class Path:
             self.ledger.forget_losses()
             self._trigger(Trigger.PROVEN, now)
 
-    def on_ack(self, ack: PathAck, now: float, *, came_by_this_path: bool) -> None:
-        """The peer reported what it received on this path.
+    def on_ack(self, ack: PathAck, now: float, *, came_by_this_path: bool) -> list[Lost]:
+        """The peer reported what it received on this path; return what is to be sent again.
 
         An ack that came by another path says nothing about this path's way back, so its timing is
         not counted as this path's round trip.
         """
         if not self.ledger.on_ack(ack, now):
-            return
+            return []
         self.prober.on_progress()
+        self.queue_delay.on_ack(ack, now)
         self._clear_suspicion()
         if came_by_this_path:
             rtt = round_trip(ack, now)
             if rtt is not None:
                 self.rtt.on_sample(rtt, now)
         self._judge(now)
+        highest = self.ledger.acked_sequence
+        lost = self.in_flight.judge(highest, gaps_of(ack, highest), self.rtt.smoothed or 0.0, now)
+        return [] if self._is_congested else lost
+
+    @property
+    def _is_congested(self) -> bool:
+        """True if the line's queue is so long that what it loses, it loses by overflowing."""
+        return self.queue_delay.seconds > FULL_QUEUE + 2 * self.rtt.jitter
 
     def on_time(self, now: float) -> bool:
         """Count what is overdue; return True if the path has just become suspect."""
@@ -202,11 +216,17 @@ class Path:
         spread = max(4 * rtt.deviation, LEAST_SPREAD)
         return min(rtt.smoothed + spread + ACK_GUARD, MOST_ACK_PATIENCE)
 
-    def on_abandoned(self, now: float) -> None:
-        """The peer says that nothing gets through; believed until an ack shows the contrary."""
-        if not self.is_suspect and self.state is not PathState.DOWN:
-            self._suspect()
-            self.prober.hurry(now)
+    def on_abandoned(self, now: float) -> bool:
+        """The peer says that nothing gets through; believed until an ack shows the contrary.
+
+        Returns:
+            True if that was news.
+        """
+        if self.is_suspect or self.state is PathState.DOWN:
+            return False
+        self._suspect()
+        self.prober.hurry(now)
+        return True
 
     def _suspect(self) -> None:
         self.is_suspect = True

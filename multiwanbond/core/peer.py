@@ -312,6 +312,7 @@ class Peer:
             sent_bytes=0,
             received_packets=0,
             received_bytes=0,
+            repaired_packets=0,
             unsendable_packets=self._unsendable_packets,
             paths=(),
             reorder=None,

@@ -7,7 +7,7 @@ another, and the receiver needs no table of flows.
 A missing packet is given up, so that those behind it go on,
 - when nothing can bring it any more: paths deliver in the order they were sent on, so it is lost
   once every path that was lately heard of has delivered something later (the fragment-loss rule of
-  RFC 1990, section 4.1.1);
+  RFC 1990, section 4.1.1), and the sender has had the time to send it again;
 - when a packet has waited for it for the time-out. Each held packet owns its deadline: with one
   timer that arrivals re-arm, every hole would wait behind the one before it;
 - when too many packets are held. The hole that has been waited for longest goes first.
@@ -87,6 +87,7 @@ class ReorderBuffer:
         "_released",
         "_waiting",
         "capacity",
+        "repair_time",
         "timeout",
     )
 
@@ -94,7 +95,9 @@ class ReorderBuffer:
         self.capacity = capacity
         """Packets held at most."""
         self.timeout = timeout
-        """Seconds a packet is held at most. Both may be changed at any time."""
+        """Seconds a packet is held at most. Both, and the next, may be changed at any time."""
+        self.repair_time = 0.0
+        """Seconds a packet is held for one that is lost but may be sent again."""
         self._highest = 0
         # Invariant: a slot of `_fates` belongs to the one sequence of its residue in
         # (highest - WINDOW, highest]. No hole is older: `_advance` gives up those that would be,
@@ -253,8 +256,15 @@ class ReorderBuffer:
             (upto for upto, heard_at in self._heard.values() if heard_at + QUIET_AFTER > now),
             default=self._highest,
         )
+        latest = now - self.repair_time
         while (hole := self._lowest_hole()) is not None and hole <= passed:
+            if self._waited_since(hole) > latest:
+                return
             self._give_up(hole)
+
+    def _waited_since(self, hole: int) -> float:
+        """Return when the first packet that waits for `hole` was held."""
+        return self._held[self._waiting[hole][0]].since
 
     def _lowest_hole(self) -> int | None:
         holes, waiting = self._holes, self._waiting
@@ -274,7 +284,8 @@ class ReorderBuffer:
             (heard_at + QUIET_AFTER for upto, heard_at in self._heard.values() if upto < hole),
             default=oldest.since,
         )
-        return min(oldest.since + self.timeout, passed_at)
+        repaired_at = self._waited_since(hole) + self.repair_time
+        return min(oldest.since + self.timeout, max(passed_at, repaired_at))
 
     # --- results
 

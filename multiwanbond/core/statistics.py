@@ -69,6 +69,8 @@ class PeerStatistics:
     """Their bytes."""
     received_packets: int
     received_bytes: int
+    repaired_packets: int
+    """Packets sent again because they were lost, or their path fell silent."""
     unsendable_packets: int
     """Packets dropped because no path or no key was there to carry them."""
     paths: tuple[PathStatistics, ...]

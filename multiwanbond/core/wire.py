@@ -35,6 +35,10 @@ HOLD_UNIT: Final = 8e-6
 """Seconds per tick of a hold time: 16 bits reach 0.52 s, beyond any feedback delay of ours."""
 MAX_HOLD: Final = 0xFFFF
 """As a hold time: too long to say; such an ack gives no round-trip time."""
+MAX_RANGES: Final = 16
+"""Ranges in one path's ack; each is repeated until so many newer ones have pushed it out."""
+MAX_RANGE: Final = 0xFFFF
+MAX_GAP: Final = 0xFF
 TIMESTAMP_MASK: Final = 0xFFFFFF
 SEQUENCE_BITS: Final = 32
 GLOBAL_SEQUENCE_BITS: Final = 24
@@ -280,7 +284,8 @@ class ProbeReply(NamedTuple):
 class PathAck(NamedTuple):
     """What one path delivered, in an ack frame.
 
-    1 path id, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at
+    1 path id, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at, 1 count of
+    ranges, then for each range: 2 length, 1 gap
     """
 
     path_id: int
@@ -296,6 +301,9 @@ class PathAck(NamedTuple):
     """Their bytes, headers included, low 32 bits."""
     received_at: int
     """Receiver's clock at the highest's arrival, 16 us ticks: a rate needs no ack timing."""
+    ranges: tuple[tuple[int, int], ...]
+    """Newest first, beginning with `highest`: how many were received in a row, and how many are
+    missing below them. What lies below the last range is not reported any more."""
 
 
 class Ack(NamedTuple):
@@ -328,7 +336,8 @@ class Abandon(NamedTuple):
 Frame = Probe | ProbeReply | Ack | Close | Abandon
 
 _PROBE: Final = Struct("!BH")
-_PATH_ACK: Final = Struct("!BIBHHIIBH")  # 24-bit numbers as 8 + 16
+_PATH_ACK: Final = Struct("!BIBHHIIBHB")  # 24-bit numbers as 8 + 16
+_RANGE: Final = Struct("!HB")
 _TWO: Final = Struct("!BB")
 
 
@@ -354,7 +363,7 @@ def _encode_frame(frame: Frame) -> bytes:
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
-    return _PATH_ACK.pack(
+    head = _PATH_ACK.pack(
         path.path_id,
         path.highest,
         path.echo >> 16,
@@ -364,7 +373,9 @@ def _encode_path_ack(path: PathAck) -> bytes:
         path.octets,
         path.received_at >> 16,
         path.received_at & 0xFFFF,
+        len(path.ranges),
     )
+    return head + b"".join(_RANGE.pack(*each) for each in path.ranges)
 
 
 def decode_frames_untrusted(plain: Bytes) -> list[Frame]:
@@ -401,10 +412,13 @@ def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
     offset += _TWO.size
     paths = []
     for _ in range(count):
-        path_id, highest, high, low, hold, datagrams, octets, at_high, at_low = (
+        path_id, highest, high, low, hold, datagrams, octets, at_high, at_low, range_count = (
             _PATH_ACK.unpack_from(plain, offset)
         )
         offset += _PATH_ACK.size
+        end = offset + range_count * _RANGE.size
+        ranges = tuple(_RANGE.unpack_from(plain, at) for at in range(offset, end, _RANGE.size))
+        offset = end
         echo, received_at = high << 16 | low, at_high << 16 | at_low
-        paths.append(PathAck(path_id, highest, echo, hold, datagrams, octets, received_at))
+        paths.append(PathAck(path_id, highest, echo, hold, datagrams, octets, received_at, ranges))
     return Ack(tuple(paths)), offset

@@ -2,7 +2,8 @@
 
 import pytest
 
-from multiwanbond.core.rtt import BASE_WINDOW, RttEstimator
+from multiwanbond.core.minimum import WINDOW
+from multiwanbond.core.rtt import RttEstimator
 
 
 def test_the_first_sample_is_the_estimate() -> None:
@@ -47,7 +48,7 @@ def test_the_base_forgets_a_route_that_is_gone() -> None:
     rtt.on_sample(0.01, now=0.0)
 
     for step in range(1, 200):
-        rtt.on_sample(0.08, now=step * BASE_WINDOW / 100)
+        rtt.on_sample(0.08, now=step * WINDOW / 100)
 
     assert rtt.base == 0.08
 

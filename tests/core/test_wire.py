@@ -14,6 +14,7 @@ PATH_ACK = PathAck(
     datagrams=7,
     octets=10_000,
     received_at=0x123456,
+    ranges=((3, 2), (0xFFFF, 0)),
 )
 FRAMES: list[Frame] = [Probe(65535), Ack((PATH_ACK, PATH_ACK._replace(path_id=4))), ProbeReply(1)]
 
@@ -34,7 +35,7 @@ def test_the_golden_bytes_of_frames_do_not_change() -> None:
     plain = wire.encode_frames([Probe(0x0102), Ack((PATH_ACK,)), Close(1)])
 
     assert plain.hex() == (
-        "010102" "0301" "03ffffffffabcdefffff0000000700002710123456" "0401"
+        "010102" "0301" "03ffffffffabcdefffff000000070000271012345602" "000302" "ffff00" "0401"
     )  # fmt: skip
 
 

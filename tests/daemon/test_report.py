@@ -59,6 +59,7 @@ def peer_statistics(*, sent: int, received: int) -> PeerStatistics:
         sent_bytes=sent,
         received_packets=6,
         received_bytes=received,
+        repaired_packets=0,
         unsendable_packets=0,
         paths=(path,),
         reorder=None,

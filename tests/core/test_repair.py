@@ -1,0 +1,77 @@
+"""Which packets under way on a path are sent again."""
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.repair import OLDEST, InFlight, SentRun
+
+PACKET = Burst(b"packet")
+RUN = Burst(bytes(40 + 10 * 100), segment_size=100, header_length=40, is_checksum_partial=True)
+
+
+def sent(*runs: SentRun) -> InFlight:
+    flight = InFlight()
+    for run in runs:
+        flight.on_sent(run)
+    return flight
+
+
+def packet(first: int, *, now: float = 0.0) -> SentRun:
+    return SentRun(PACKET, first=first, count=1, number=first + 500, distance=7, now=now)
+
+
+def test_a_missing_datagram_is_lost_after_three_later_arrivals() -> None:
+    flight = sent(*(packet(n) for n in range(1, 6)))
+
+    assert flight.judge(4, [(2, 2)], rtt=1.0, now=0.01) == []
+    (lost,) = flight.judge(5, [(2, 2)], rtt=1.0, now=0.01)
+
+    assert (lost.number, lost.distance, lost.sent_at) == (502, 7, 0.0)
+
+
+def test_one_later_arrival_is_enough_after_a_round_trip_and_a_quarter() -> None:
+    flight = sent(packet(1), packet(2))
+
+    assert flight.judge(2, [(1, 1)], rtt=0.02, now=0.02) == []
+    assert [lost.number for lost in flight.judge(2, [(1, 1)], rtt=0.02, now=0.03)] == [501]
+
+
+def test_what_was_judged_once_is_not_lost_again() -> None:
+    flight = sent(*(packet(n) for n in range(1, 10)))
+
+    assert len(flight.judge(8, [(2, 3)], rtt=1.0, now=0.01)) == 2
+    assert flight.judge(9, [(2, 3)], rtt=1.0, now=0.02) == []
+
+
+def test_a_segment_is_found_in_its_run_also_when_half_of_it_was_judged_before() -> None:
+    run = SentRun(RUN, first=1, count=10, number=1000, distance=5, now=0.0)
+    flight = sent(run)
+
+    assert flight.judge(6, [], rtt=1.0, now=0.01) == []
+    lost = flight.judge(13, [(5, 5), (9, 10)], rtt=1.0, now=0.02)
+
+    assert [(each.number, each.offset, each.distance) for each in lost] == [
+        (1004, 400, 1),
+        (1008, 800, 1),
+        (1009, 900, 1),
+    ]
+
+
+def test_the_first_segment_keeps_its_distance() -> None:
+    flight = sent(SentRun(RUN, first=1, count=10, number=1000, distance=5, now=0.0))
+
+    (lost,) = flight.judge(10, [(1, 1)], rtt=1.0, now=0.01)
+
+    assert (lost.number, lost.offset, lost.distance) == (1000, 0, 5)
+
+
+def test_a_packet_whose_receiver_has_given_it_up_is_not_repaired() -> None:
+    flight = sent(packet(1), packet(2), packet(3), packet(4))
+
+    assert flight.judge(4, [(1, 1)], rtt=0.1, now=OLDEST) == []
+
+
+def test_everything_under_way_can_be_taken_elsewhere_once() -> None:
+    run = SentRun(RUN, first=2, count=10, number=1000, distance=5, now=0.0)
+    flight = sent(packet(1), run)
+
+    assert len(flight.take_all(0.1)) == 11
+    assert flight.take_all(0.1) == []
