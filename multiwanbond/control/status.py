@@ -72,6 +72,7 @@ class PeerDocument(TrafficDocument):
     handshakes: int
     sent_packets: int
     received_packets: int
+    repaired_packets: int
     unsendable_packets: int
     paths: list[PathDocument]
     reorder: ReorderDocument | None

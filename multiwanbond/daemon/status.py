@@ -76,6 +76,7 @@ def describe_peer(
         "handshakes": peer.handshakes,
         "sent_packets": peer.sent_packets,
         "received_packets": peer.received_packets,
+        "repaired_packets": peer.repaired_packets,
         "unsendable_packets": peer.unsendable_packets,
         "paths": [
             _describe_path(path, peer, label=label(path.path_id), rates=rates, now=now)

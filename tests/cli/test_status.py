@@ -33,6 +33,7 @@ STATUS: StatusDocument = {
             "handshakes": 1,
             "sent_packets": 5,
             "received_packets": 6,
+            "repaired_packets": 0,
             "unsendable_packets": 0,
             "sent_bytes": 1_500_000,
             "received_bytes": 2_000_000_000,
