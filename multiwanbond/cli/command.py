@@ -25,6 +25,7 @@ VERBS: Final = {
     "genpsk": "make a preshared key",
     "demo": "show a bond at work on this machine",
     "simulate": "show what the bond makes of standard line mixes",
+    "bench": "measure the bond on this machine, over emulated lines",
 }
 """Verb and help, in the order of `mwb --help`; each is a module here with `add_parser(subparsers)`
 and `run(args) -> exit code`."""

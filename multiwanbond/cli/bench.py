@@ -1,0 +1,199 @@
+"""`mwb bench`: what the bond makes of the standard line mixes, with the kernel's own TCP."""
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from multiwanbond.errors import PlatformError
+
+if TYPE_CHECKING:
+    from multiwanbond.lab.bench import BenchFigures, BenchPlan
+
+SECONDS: Final = 10.0
+SHORTEST: Final = 1.0
+"""Less would show the opening of a connection and nothing else."""
+MOST_FLOWS: Final = 100
+MOST_RUNS: Final = 100
+STANDARD_OUTPUT: Final = Path("-")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Describe the verb."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure the bond on this machine, over emulated lines",
+        description="Join two network namespaces by emulated lines and send TCP of this kernel "
+        "through the bond; compare with the best line alone and with the kernel's MPTCP. Needs "
+        "root. Everything is removed at the end, also after Ctrl-C. A run takes the given seconds "
+        "once for each line and twice more.",
+    )
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        type=_one_of("scenario", _scenario_names),
+        metavar="NAME",
+        help="only this one; may be given more than once; default all",
+    )
+    parser.add_argument(
+        "--congestion",
+        action="append",
+        type=_one_of("congestion control", _congestion_names),
+        metavar="NAME",
+        help="of the TCP flows; may be given more than once; default cubic",
+    )
+    parser.add_argument("--up", action="store_true", help="from the client; default: to it")
+    parser.add_argument(
+        "--flows",
+        type=_count("flows", MOST_FLOWS),
+        default=1,
+        metavar="N",
+        help="TCP flows at once; default 1",
+    )
+    parser.add_argument(
+        "--runs",
+        type=_count("runs", MOST_RUNS),
+        default=3,
+        metavar="N",
+        help="of every scenario; the table shows medians; default 3",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=SECONDS,
+        metavar="N",
+        help=f"of every measurement; at least {SHORTEST:g}, default {SECONDS:g}",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures here; -: print them alone"
+    )
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart here")
+
+
+def _scenario_names() -> list[str]:
+    from multiwanbond.sim.scenarios import SCENARIOS
+
+    return list(SCENARIOS)
+
+
+def _congestion_names() -> list[str]:
+    from multiwanbond.lab.bench import available_congestion
+
+    return available_congestion()
+
+
+def _one_of(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
+    """Return a function for argparse's `type=` that knows what was probably meant."""
+
+    def read(text: str) -> str:
+        names = list(known())
+        if text in names:
+            return text
+        near = difflib.get_close_matches(text[:64], names, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        msg = f"there is no {what} {text!r} here.{meant} Known: {', '.join(names)}"
+        raise argparse.ArgumentTypeError(msg)
+
+    return read
+
+
+def _count(what: str, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            msg = f"expected a number of {what}, 1 to {most}, found {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST <= seconds < float("inf"):
+        msg = f"expected a number of seconds, at least {SHORTEST:g}, found {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return seconds
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure the scenarios and show the figures."""
+    from multiwanbond.lab.namespaces import demand_lab
+    from multiwanbond.lab.processes import Interrupted, interruptible
+
+    demand_lab("run: sudo mwb bench")
+    for path in (args.json, args.svg):
+        if path not in (None, STANDARD_OUTPUT):
+            _write(path, "")  # now, and not when the figures are there, it must turn out to work
+    try:
+        with interruptible():
+            results = _measure(args)
+    except Interrupted as exc:
+        print("Interrupted; everything is removed again.", file=sys.stderr)
+        return exc.exit_code
+    _write_results(args, results)
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> "list[tuple[BenchPlan, BenchFigures]]":
+    from multiwanbond.lab import bench_report, bench_run
+    from multiwanbond.lab.bench import BenchPlan
+    from multiwanbond.sim.scenarios import SCENARIOS
+
+    say = _ignore if args.json == STANDARD_OUTPUT else _say
+    results = []
+    for congestion in dict.fromkeys(args.congestion or ["cubic"]):
+        plan = BenchPlan(
+            congestion=congestion,
+            flows=args.flows,
+            is_upload=args.up,
+            seconds=args.seconds,
+            runs=args.runs,
+        )
+        say(f"{bench_report.title(plan)}\n\n{bench_report.HEADER}")
+        for name in dict.fromkeys(args.scenario or SCENARIOS):
+            figures = bench_run.measure(name, SCENARIOS[name], plan)
+            results.append((plan, figures))
+            say(bench_report.row(figures))
+        say("")
+    say("\n".join(bench_report.LEGEND))
+    return results
+
+
+def _write_results(
+    args: argparse.Namespace, results: "list[tuple[BenchPlan, BenchFigures]]"
+) -> None:
+    from multiwanbond.lab import bench_report
+
+    if args.json is not None:
+        text = json.dumps(bench_report.document(results), indent=2)
+        if args.json == STANDARD_OUTPUT:
+            print(text)
+        else:
+            _write(args.json, text + "\n")
+    if args.svg is not None:
+        _write(args.svg, bench_report.chart(results))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise PlatformError(
+            f"The file '{path}' cannot be written: {exc.strerror}.",
+            "Choose another name, or make its directory first.",
+        ) from exc
+
+
+def _say(text: str) -> None:
+    # Flushed, so that a pipe shows the rows as they come.
+    print(text, flush=True)
+
+
+def _ignore(_: str) -> None:
+    """Show nothing: JSON speaks only at the end."""

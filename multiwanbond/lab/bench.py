@@ -1,0 +1,171 @@
+"""Runs the standard scenarios over emulated lines with the kernel's own TCP, bonded and not.
+
+Each run builds a fresh lab and measures in it, one after the other: every line alone without a
+tunnel, MPTCP over all lines where the kernel has it, and the bond with a sparse flow beside it.
+What befalls the lines befalls MPTCP and the bond alike, counted from the start of each.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from multiwanbond.lab.bench_end import BIN
+from multiwanbond.lab.topology import WanSpec
+from multiwanbond.sim.links import LinkSettings, RateTrace
+from multiwanbond.sim.scenarios import Scenario
+
+PAYLOAD_SHARE: Final = 1388 / 1500
+"""What of a full packet on a line is the stream's: the rest are headers, the tunnel's included."""
+TRUSTED_RATE: Final = 300e6 / 8
+"""Bytes per second of all lines together up to which the emulator was measured to keep its delays
+and rates (see `emulator`); a scenario beyond it is scaled down."""
+_RAMPED: Final = 0.9
+_RAMP_WINDOW: Final = 5
+"""Slices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchPlan:
+    """How every scenario is run."""
+
+    congestion: str = "cubic"
+    flows: int = 1
+    is_upload: bool = False
+    seconds: float = 10.0
+    runs: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What the bulk streams of one measurement did together."""
+
+    goodput: float
+    """Bytes per second."""
+    ramp: float | None
+    """Seconds until 90 % of the final rate; None: nothing arrived."""
+    longest_stall: float
+    resent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparse:
+    """One-way delays in seconds of a sparse flow beside the bulk; None: nothing arrived."""
+
+    idle_p95: float | None
+    """Before the bulk began."""
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneRun:
+    """What one run measured."""
+
+    bond: Flow
+    sparse: Sparse
+    lines: tuple[float, ...]
+    """Goodput of plain TCP over each line alone, bytes per second."""
+    mptcp: Flow | None
+    cpu: float
+    """Share of all processors that was busy while the bond was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchFigures:
+    """All runs of a scenario; figures are medians over the runs."""
+
+    name: str
+    scale: float
+    """What the lines' rates were multiplied with, 1 mostly."""
+    ceiling: float
+    """Bytes per second: what the lines could carry after headers."""
+    runs: tuple[OneRun, ...]
+
+    def median(self, read: Callable[[OneRun], float | None]) -> float | None:
+        """Return the median of what `read` finds in the runs that have it."""
+        found = [value for run in self.runs if (value := read(run)) is not None]
+        return statistics.median(found) if found else None
+
+    @property
+    def goodput(self) -> float:
+        """Bytes per second over the bond."""
+        return statistics.median(run.bond.goodput for run in self.runs)
+
+    @property
+    def norm(self) -> float:
+        """The bond's goodput as a share of `ceiling`."""
+        return self.goodput / self.ceiling
+
+    @property
+    def best_line(self) -> float:
+        """Bytes per second over the best line of each run."""
+        return statistics.median(max(run.lines) for run in self.runs)
+
+    @property
+    def mptcp(self) -> float | None:
+        """Bytes per second over MPTCP; None where the kernel has none."""
+        return self.median(lambda run: run.mptcp.goodput if run.mptcp else None)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the value that `share` of `values` do not exceed; None of no values."""
+    if not values:
+        return None
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
+
+
+def ramp(bins: Sequence[int]) -> float | None:
+    """Return when half a second's average first reached 90 % of that of the later half."""
+    later = bins[len(bins) // 2 :]
+    if not sum(later):
+        return None
+    goal = _RAMPED * sum(later) / len(later)
+    window = min(_RAMP_WINDOW, len(bins))
+    for end in range(window, len(bins) + 1):
+        if sum(bins[end - window : end]) / window >= goal:
+            return (end - window) * BIN
+    return None
+
+
+def scale_of(scenario: Scenario) -> float:
+    """Return what to multiply a scenario's rates with so that the emulator can be trusted."""
+    most = max(scenario.rate_down, scenario.rate_up)
+    return min(1.0, TRUSTED_RATE / most)
+
+
+def specs_of(scenario: Scenario, scale: float) -> list[WanSpec]:
+    """Return a scenario's lines for the lab; queues shrink with the rates and so last as long."""
+    return [
+        WanSpec(to_server=_scaled(wan.up, scale), to_client=_scaled(wan.down, scale))
+        for wan in scenario.wans
+    ]
+
+
+def _scaled(link: LinkSettings, scale: float) -> LinkSettings:
+    if scale == 1.0:
+        return link
+    rate, policer = link.rate, link.policer
+    if isinstance(rate, RateTrace):
+        rate = replace(rate, rates=tuple(one * scale for one in rate.rates))
+    elif rate is not None:
+        rate *= scale
+    if policer is not None:
+        policer = replace(policer, rate=policer.rate * scale, bucket=int(policer.bucket * scale))
+    return replace(link, rate=rate, policer=policer, queue=int(link.queue * scale))
+
+
+def available_congestion() -> list[str]:
+    """Return the names of the congestion controls this kernel has at hand."""
+    return Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+
+
+def why_no_mptcp() -> str | None:
+    """Return why MPTCP cannot be compared with here; None if it can."""
+    switch = Path("/proc/sys/net/mptcp/enabled")
+    if not switch.exists():
+        return "this kernel has no MPTCP"
+    return None

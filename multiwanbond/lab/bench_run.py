@@ -1,0 +1,221 @@
+"""One run of a scenario in a lab of its own: the lines alone, MPTCP, and the bond."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from multiwanbond.errors import PlatformError
+from multiwanbond.lab import processes
+from multiwanbond.lab.bench import (
+    PAYLOAD_SHARE,
+    BenchFigures,
+    BenchPlan,
+    Flow,
+    OneRun,
+    Sparse,
+    percentile,
+    ramp,
+    scale_of,
+    specs_of,
+    why_no_mptcp,
+)
+from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
+from multiwanbond.lab.namespaces import Namespace
+from multiwanbond.lab.topology import SERVER_IPV4, Topology
+from multiwanbond.sim.scenarios import Incident, Scenario
+
+IDLE: Final = 1.5
+"""Seconds that the sparse flow has the bond for itself."""
+_PORT: Final = 5201
+_SETTLE: Final = 1.0
+"""Seconds for the paths' first probes once the bond is connected."""
+
+
+def measure(name: str, scenario: Scenario, plan: BenchPlan) -> BenchFigures:
+    """Run a scenario as often as the plan says.
+
+    Raises:
+        PlatformError: the lab or a test program failed.
+    """
+    scale = scale_of(scenario)
+    rate = scenario.rate_up if plan.is_upload else scenario.rate_down
+    return BenchFigures(
+        name=name,
+        scale=scale,
+        ceiling=rate * scale * PAYLOAD_SHARE,
+        runs=tuple(_run_once(scenario, scale, plan, seed) for seed in range(1, plan.runs + 1)),
+    )
+
+
+def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> OneRun:
+    with Topology(specs_of(scenario, scale), purpose="bench", seed=seed) as lab:
+        lines = tuple(
+            _bulk(lab, plan, wan.gateway_ipv4, "tcp", scenario=None).goodput for wan in lab.wans
+        )
+        mptcp = None
+        if why_no_mptcp() is None:
+            _enable_mptcp(lab)
+            mptcp = _bulk(lab, plan, SERVER_IPV4, "mptcp", scenario=scenario)
+        bond = Bond(lab)
+        bond.start()
+        bond.wait_connected()
+        time.sleep(_SETTLE)
+        busy = _Busy()
+        flow, sparse = _bulk_and_sparse(lab, plan, scenario)
+        return OneRun(bond=flow, sparse=sparse, lines=lines, mptcp=mptcp, cpu=busy.share())
+
+
+def _enable_mptcp(lab: Topology) -> None:
+    limits = "mptcp limits set subflows 8 add_addr_accepted 8"
+    lab.server.configure([limits])
+    lab.client.configure(
+        [
+            limits,
+            *(
+                f"mptcp endpoint add {wan.client_ipv4} dev {wan.device} subflow"
+                for wan in lab.wans[1:]
+            ),
+        ]
+    )
+
+
+@dataclass(slots=True)
+class _End:
+    """A test program and what it says."""
+
+    process: subprocess.Popen[str]
+
+    def wait_ready(self) -> None:
+        """Return when it listens."""
+        self._line("is_ready")
+
+    def outcome(self, key: str) -> dict[str, Any]:
+        """Return its last word, which has `key`."""
+        return self._line(key)
+
+    def _line(self, key: str) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        said: dict[str, Any] = json.loads(line) if line else {}
+        if key not in said:
+            raise PlatformError(
+                f"A test program failed: {said.get('error', 'it says nothing')}.",
+                "Is the machine too busy, or the run too short for its lines?",
+            )
+        return said
+
+
+def _start(namespace: Namespace, plan: BenchPlan, seconds: float, *arguments: str) -> _End:
+    more = (f"--seconds={seconds}", f"--flows={plan.flows}", f"--congestion={plan.congestion}")
+    module = (sys.executable, "-m", "multiwanbond.lab.bench_end")
+    return _End(namespace.start(*module, *arguments, *more, stdout=subprocess.PIPE))
+
+
+def _bulk(
+    lab: Topology, plan: BenchPlan, host: str, protocol: str, *, scenario: Scenario | None
+) -> Flow:
+    """Send bulk between the namespaces; the server listens, whoever sends."""
+    roles = ("receive", "send") if plan.is_upload else ("send", "receive")
+    where = (protocol, host, str(_PORT))
+    ends: list[_End] = []
+    try:
+        ends.append(_start(lab.server, plan, plan.seconds, "listen", roles[0], *where))
+        ends[0].wait_ready()
+        ends.append(_start(lab.client, plan, plan.seconds, "connect", roles[1], *where))
+        if scenario is not None:
+            _play(lab, scenario, plan.seconds)
+        receiver, sender = ends if plan.is_upload else reversed(ends)
+        got, sent = receiver.outcome("bins"), sender.outcome("resent")
+    finally:
+        for end in ends:
+            processes.stop(end.process)
+    return Flow(
+        goodput=sum(got["bins"]) / plan.seconds,
+        ramp=ramp(got["bins"]),
+        longest_stall=got["longest_stall"],
+        resent=sent["resent"],
+    )
+
+
+def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
+    """Let everything that befalls the lines happen, on the wall clock; return them whole."""
+    began = time.monotonic()
+    struck = set()
+    events = [(event.start, True, event) for event in scenario.happenings]
+    events += [(event.start + event.duration, False, event) for event in scenario.happenings]
+    for at, is_start, event in sorted(events, key=lambda one: one[0]):
+        if at > seconds:
+            break
+        time.sleep(max(0.0, began + at - time.monotonic()))
+        number = event.wan + 1
+        if not is_start:
+            lab.restore(number)
+            struck.discard(number)
+            continue
+        strike = lab.black_out if event.incident is Incident.BLACK_OUT else lab.freeze
+        strike(number)
+        struck.add(number)
+    if struck:
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
+    for number in struck:
+        lab.restore(number)
+
+
+def _bulk_and_sparse(lab: Topology, plan: BenchPlan, scenario: Scenario) -> tuple[Flow, Sparse]:
+    """Send both over the bond, the sparse flow the same way as the bulk and for some time alone."""
+    namespaces = (lab.client, lab.server) if plan.is_upload else (lab.server, lab.client)
+    host = SERVER_INNER_IPV4 if plan.is_upload else CLIENT_INNER_IPV4
+    length = IDLE + plan.seconds
+    where = ("udp", host, str(_PORT))
+    ends: list[_End] = []
+    try:
+        ends.append(_start(namespaces[1], plan, length + 1, "listen", "receive", *where))
+        ends[0].wait_ready()
+        ends.append(_start(namespaces[0], plan, length, "connect", "send", *where))
+        time.sleep(IDLE)
+        begin = time.monotonic()
+        flow = _bulk(lab, plan, SERVER_INNER_IPV4, "tcp", scenario=scenario)
+        sent, arrived = ends[1].outcome("sent")["sent"], ends[0].outcome("arrived")["arrived"]
+    finally:
+        for end in ends:
+            processes.stop(end.process)
+    return flow, sparse_of(sent, arrived, begin)
+
+
+def sparse_of(sent: Sequence[float], arrived: Sequence[Sequence[float]], begin: float) -> Sparse:
+    """Judge a sparse flow by when each datagram was sent, and each arrival's number and delay."""
+    delays = {int(number): delay for number, delay in arrived}
+    beside = [number for number, at in enumerate(sent) if at >= begin]
+    idle = [delays[number] for number, at in enumerate(sent) if at < begin and number in delays]
+    found = [delays[number] for number in beside if number in delays]
+    return Sparse(
+        idle_p95=percentile(idle, 0.95),
+        p50=percentile(found, 0.5),
+        p95=percentile(found, 0.95),
+        p99=percentile(found, 0.99),
+        loss=1 - len(found) / len(beside) if beside else 0.0,
+    )
+
+
+class _Busy:
+    """What share of all processors works from now on, whoever for."""
+
+    def __init__(self) -> None:
+        self._began, self._busy = time.monotonic(), _busy_seconds()
+
+    def share(self) -> float:
+        """Return the share since the beginning."""
+        processors = os.cpu_count() or 1
+        return (_busy_seconds() - self._busy) / (time.monotonic() - self._began) / processors
+
+
+def _busy_seconds() -> float:
+    line = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, line[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

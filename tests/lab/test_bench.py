@@ -1,0 +1,135 @@
+"""The pure parts of `mwb bench`: statistics, scaling, table, JSON and chart."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from multiwanbond.cli import main
+from multiwanbond.lab import bench_report
+from multiwanbond.lab.bench import (
+    TRUSTED_RATE,
+    BenchFigures,
+    BenchPlan,
+    Flow,
+    OneRun,
+    Sparse,
+    percentile,
+    ramp,
+    scale_of,
+    specs_of,
+)
+from multiwanbond.lab.bench_run import sparse_of
+from multiwanbond.sim.links import LinkSettings, Policer
+from multiwanbond.sim.network import WanLinks
+from multiwanbond.sim.scenarios import SCENARIOS, Scenario
+
+MBIT = 1e6 / 8
+
+
+def one_run(goodput: float, *, mptcp: float | None = None, cpu: float = 0.5) -> OneRun:
+    """Return a run with this goodput in Mbit/s, over lines that carry 90 and 10."""
+    return OneRun(
+        bond=Flow(goodput=goodput * MBIT, ramp=0.4, longest_stall=0.05, resent=7),
+        sparse=Sparse(idle_p95=0.01, p50=0.012, p95=0.02, p99=0.03, loss=0.001),
+        lines=(90 * MBIT, 10 * MBIT),
+        mptcp=None
+        if mptcp is None
+        else Flow(goodput=mptcp * MBIT, ramp=None, longest_stall=0.1, resent=0),
+        cpu=cpu,
+    )
+
+
+def figures(*runs: OneRun, scale: float = 1.0) -> BenchFigures:
+    """Return the figures of a scenario whose lines carry 100 Mbit/s after headers."""
+    return BenchFigures(name="example", scale=scale, ceiling=100 * MBIT, runs=runs)
+
+
+def test_figures_are_medians_over_the_runs() -> None:
+    measured = figures(one_run(50), one_run(95), one_run(80, mptcp=70))
+
+    assert measured.norm == pytest.approx(0.8)
+    assert measured.best_line == pytest.approx(90 * MBIT)
+    assert measured.mptcp == pytest.approx(70 * MBIT)
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+
+    assert percentile(values, 0.5) == 51
+    assert percentile(values, 0.95) == 96
+    assert percentile([], 0.5) is None
+
+
+def test_the_ramp_ends_where_the_later_rate_is_reached() -> None:
+    slow_start = [0] * 10 + [100] * 30
+
+    assert ramp(slow_start) == pytest.approx(1.0)
+    assert ramp([100] * 40) == 0.0
+    assert ramp([0] * 40) is None
+
+
+def test_a_sparse_flow_is_judged_by_when_its_datagrams_were_sent() -> None:
+    sent = [0.0, 1.0, 2.0, 3.0]
+    arrived = [(0, 0.010), (1, 0.020), (3, 0.040)]
+
+    sparse = sparse_of(sent, arrived, begin=1.5)
+
+    assert sparse.idle_p95 == 0.020
+    assert sparse.p50 == 0.040
+    assert sparse.loss == 0.5
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_standard_scenarios_need_no_scaling(name: str) -> None:
+    specs = specs_of(SCENARIOS[name], scale_of(SCENARIOS[name]))
+
+    assert [(spec.to_server, spec.to_client) for spec in specs] == list(SCENARIOS[name].wans)
+
+
+def test_lines_too_fast_for_the_emulator_are_scaled_in_proportion() -> None:
+    fast = LinkSettings(rate=TRUSTED_RATE, delay=0.01, queue=80_000)
+    policed = LinkSettings(
+        rate=3 * TRUSTED_RATE, delay=0.01, policer=Policer(rate=TRUSTED_RATE, bucket=60_000)
+    )
+    scenario = Scenario(purpose="too fast", wans=(WanLinks(fast, fast), WanLinks(policed, policed)))
+
+    first, second = specs_of(scenario, scale_of(scenario))
+
+    assert first.to_client is not None
+    assert first.to_client.rate == pytest.approx(TRUSTED_RATE / 2)
+    assert first.to_client.queue == 40_000
+    assert second.to_client is not None
+    assert second.to_client.policer == Policer(rate=TRUSTED_RATE / 2, bucket=30_000)
+
+
+def test_a_row_marks_busy_processors_and_scaled_rates() -> None:
+    quiet = bench_report.row(figures(one_run(80)))
+    busy = bench_report.row(figures(one_run(80, cpu=0.97), scale=0.5))
+
+    assert quiet.split()[:5] == ["example", "80.0", "0.80", "90.0", "-"]
+    assert quiet.endswith(" 50")
+    assert busy.endswith(" 97*  rates x 0.50")
+
+
+def test_the_document_is_json_with_every_run() -> None:
+    document = bench_report.document([(BenchPlan(), figures(one_run(50), one_run(60)))])
+
+    (scenario,) = json.loads(json.dumps(document))["scenarios"]
+    assert scenario["norm"] == pytest.approx(0.55)
+    assert len(scenario["runs"]) == 2
+
+
+def test_the_chart_is_svg() -> None:
+    chart = bench_report.chart([(BenchPlan(), figures(one_run(50, mptcp=70)))])
+
+    root = ET.fromstring(chart)
+    assert root.tag.endswith("svg")
+    assert "example cubic" in chart
+
+
+def test_a_wrong_scenario_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["bench", "--scenario", "mix5"])
+
+    assert code == 64
+    assert "Did you mean 'mix4'?" in capsys.readouterr().err

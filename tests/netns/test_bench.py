@@ -1,0 +1,50 @@
+"""`mwb bench` as a person or a script runs it."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from .remains import remains_of
+
+pytestmark = pytest.mark.netns
+
+BENCH = [sys.executable, "-m", "multiwanbond", "bench", "--scenario", "fibre_and_vdsl"]
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_bench_measures_lines_and_bond_and_leaves_nothing() -> None:
+    with subprocess.Popen(
+        [*BENCH, "--seconds", "1", "--runs", "1", "--json", "-"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        said, complaints = process.communicate(timeout=120)
+
+    assert process.returncode == 0, complaints
+    (scenario,) = json.loads(said)["scenarios"]
+    (run,) = scenario["runs"]
+    assert scenario["norm"] > 0
+    assert len(run["lines"]) == 2
+    assert all(rate > 0 for rate in run["lines"])
+    assert run["sparse"]["p50"] is not None
+    assert remains_of(f"mwb-bench-{process.pid}-") == []
+
+
+@pytest.mark.usefixtures("kernel")
+def test_an_interrupted_bench_leaves_nothing() -> None:
+    with subprocess.Popen(
+        [*BENCH, "--seconds", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it has begun
+
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "Interrupted; everything is removed again." in complaints
+    assert remains_of(f"mwb-bench-{process.pid}-") == []
