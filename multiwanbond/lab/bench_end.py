@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final
 
 BIN: Final = 0.1
@@ -31,26 +32,29 @@ _BLOCK: Final = bytes(64 * 1024)
 _SPARSE: Final = struct.Struct("!Id")
 
 
-def _open_all(chosen: argparse.Namespace) -> list[socket.socket]:
-    """Return all connections of this end, each with the congestion control asked for."""
+def _open_all(chosen: argparse.Namespace, opened: ExitStack) -> list[socket.socket]:
+    """Return all connections of this end, each with the congestion control asked for.
+
+    What listens stays open: MPTCP resets a further line's subflow that finds no listener.
+    """
     protocol = _MPTCP if chosen.protocol == "mptcp" else socket.IPPROTO_TCP
     kind = (socket.AF_INET, socket.SOCK_STREAM, protocol)
     address = (chosen.host, chosen.port)
     if chosen.opening == "connect":
-        peers = [socket.socket(*kind) for _ in range(chosen.flows)]
+        peers = [opened.enter_context(socket.socket(*kind)) for _ in range(chosen.flows)]
         for peer in peers:
             _choose_congestion(peer, chosen.congestion)
             peer.settimeout(_PATIENCE)
             peer.connect(address)
         return peers
-    with socket.socket(*kind) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _choose_congestion(server, chosen.congestion)
-        server.settimeout(_PATIENCE)
-        server.bind(address)
-        server.listen(chosen.flows)
-        say({"is_ready": True})
-        return [server.accept()[0] for _ in range(chosen.flows)]
+    server = opened.enter_context(socket.socket(*kind))
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    _choose_congestion(server, chosen.congestion)
+    server.settimeout(_PATIENCE)
+    server.bind(address)
+    server.listen(chosen.flows)
+    say({"is_ready": True})
+    return [opened.enter_context(server.accept()[0]) for _ in range(chosen.flows)]
 
 
 def _choose_congestion(peer: socket.socket, name: str) -> None:
@@ -166,10 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             do_sparse = send_sparse if chosen.role == "send" else receive_sparse
             say(do_sparse(chosen))
             return 0
-        peers = _open_all(chosen)
-        say((send if chosen.role == "send" else receive)(peers, chosen.seconds))
-        for peer in peers:
-            peer.close()
+        with ExitStack() as opened:
+            peers = _open_all(chosen, opened)
+            say((send if chosen.role == "send" else receive)(peers, chosen.seconds))
     except OSError as exc:
         say({"error": f"{type(exc).__name__}: {exc}"})
         return 1
