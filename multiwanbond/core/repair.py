@@ -25,8 +25,8 @@ for more than it carries, and hiding that from the inner senders would keep them
 AT_ONCE: Final = 100.0
 """Repairs that may be saved up for a burst of losses."""
 FULL_QUEUE: Final = 0.02
-"""Seconds of queue on the line above which a loss is taken for congestion, and left to be seen. With
-40 ms, BBR over a line whose queue holds 20 ms fell from 90 to 72 Mbit/s: it never learnt."""
+"""Seconds of queue on the line above which a loss is taken for congestion, and left to be seen.
+With 40 ms, BBR over a line whose queue holds 20 ms fell from 90 to 72 Mbit/s: it never learnt."""
 _MOST_RUNS: Final = 65_536
 
 Gap = tuple[int, int]
