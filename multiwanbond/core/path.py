@@ -162,10 +162,10 @@ class Path:
         An ack that came by another path says nothing about this path's way back, so its timing is
         not counted as this path's round trip.
         """
-        if not self.ledger.on_ack(ack, now):
+        self.queue_delay.on_ack(ack, now)
+        if not self.ledger.on_ack(ack, now, counts_loss=not self._is_congested):
             return []
         self.prober.on_progress()
-        self.queue_delay.on_ack(ack, now)
         self._clear_suspicion()
         if came_by_this_path:
             rtt = round_trip(ack, now)

@@ -27,31 +27,31 @@ def test_an_ack_settles_everything_up_to_the_newest_arrival() -> None:
     assert ledger.sent_datagrams == 10
 
 
-def test_loss_is_the_share_that_did_not_arrive() -> None:
+def lose(share: int, *, of: int, seconds: int) -> Ledger:
+    """Let `share` of every `of` datagrams be lost for some seconds, beginning at 1.0."""
     ledger, arrivals = Ledger(0.0), Arrivals()
-    exchange(ledger, arrivals, lost=set(range(1, 200, 10)), count=200, now=1.0)
+    for second in range(1, seconds + 1):
+        first = ledger.next_sequence
+        lost = {first + n for n in range(of) if n % (of // share) == 0}
+        exchange(ledger, arrivals, lost=lost, count=of, now=float(second))
+        ledger.on_ack(arrivals.report(1, second + 0.02), second + 0.04)
+    return ledger
 
-    ledger.on_ack(arrivals.report(1, 1.02), 1.04)
 
-    assert ledger.loss(1.04) == pytest.approx(0.1)
+def test_loss_is_the_share_that_did_not_arrive() -> None:
+    assert lose(20, of=200, seconds=3).loss(3.1) == pytest.approx(0.1)
 
 
 def test_two_lost_of_ten_are_no_verdict() -> None:
-    ledger, arrivals = Ledger(0.0), Arrivals()
-    exchange(ledger, arrivals, lost={3, 4}, count=10, now=1.0)
+    assert lose(2, of=10, seconds=2).loss(2.1) == pytest.approx(0.02)
 
-    ledger.on_ack(arrivals.report(1, 1.02), 1.04)
 
-    assert ledger.loss(1.04) == pytest.approx(0.02)
+def test_one_bad_second_is_no_verdict_either() -> None:
+    assert lose(50, of=200, seconds=1).loss(1.1) == 0.0
 
 
 def test_loss_is_forgotten_after_its_window() -> None:
-    ledger, arrivals = Ledger(0.0), Arrivals()
-    exchange(ledger, arrivals, lost=set(range(1, 200, 10)), count=200, now=1.0)
-
-    ledger.on_ack(arrivals.report(1, 1.02), 1.04)
-
-    assert ledger.loss(12.0) == 0.0
+    assert lose(20, of=200, seconds=3).loss(14.0) == 0.0
 
 
 def test_an_old_ack_and_one_from_the_future_change_nothing() -> None:
