@@ -75,12 +75,10 @@ class Outbound:
         first = _PARTIAL if burst.is_checksum_partial else _PACKET
         distance = self._distance(flow, number)
         tail = pack_tail(timestamp, number, distance)
+        now = timestamp * TIME_UNIT
+        _remember(burst, path, number, distance, now)
         self._send_datagram(first, tail, bytes(burst.packet), path, key)
-        sequence, now = path.ledger.next_sequence - 1, timestamp * TIME_UNIT
-        path.ledger.on_awaited(sequence, now)
-        path.in_flight.on_sent(
-            SentRun(burst, first=sequence, count=1, number=number, distance=distance, now=now)
-        )
+        path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
         self.sent_packets += 1
         self.sent_bytes += len(burst.packet)
 
@@ -100,16 +98,7 @@ class Outbound:
         number = self.global_sequence
         distance = self._distance(flow, number + 1)
         now = timestamp * TIME_UNIT
-        path.in_flight.on_sent(
-            SentRun(
-                burst,
-                first=sequence,
-                count=burst.segment_count,
-                number=number + 1,
-                distance=distance,
-                now=now,
-            )
-        )
+        _remember(burst, path, number + 1, distance, now)
         octets = 0
         seal, reserve, pack_header, pack_nonce = (
             key.seal,
@@ -213,6 +202,20 @@ class Outbound:
         for path, box in self._boxes.items():
             if path.remote is not None:
                 yield from box.drain(path.remote, path.wan_id, path.local_host)
+
+
+def _remember(burst: Burst, path: Path, number: int, distance: int, now: float) -> None:
+    """Keep a burst that is about to leave until the path's acks have judged it."""
+    path.in_flight.on_sent(
+        SentRun(
+            burst,
+            first=path.ledger.next_sequence,
+            count=burst.segment_count,
+            number=number,
+            distance=distance,
+            now=now,
+        )
+    )
 
 
 def _segment(burst: Burst, offset: int) -> tuple[int, bytes]:
