@@ -2,13 +2,12 @@
 
 import argparse
 import difflib
-import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from multiwanbond.errors import PlatformError
+from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
     from multiwanbond.lab.bench import BenchFigures, BenchPlan
@@ -18,7 +17,6 @@ SHORTEST: Final = 1.0
 """Less would show the opening of a connection and nothing else."""
 MOST_FLOWS: Final = 100
 MOST_RUNS: Final = 100
-STANDARD_OUTPUT: Final = Path("-")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -127,9 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from multiwanbond.lab.processes import Interrupted, interruptible
 
     demand_lab("run: sudo mwb bench")
-    for path in (args.json, args.svg):
-        if path not in (None, STANDARD_OUTPUT):
-            _write(path, "")  # now, and not when the figures are there, it must turn out to work
+    check_writable(args)
     try:
         with interruptible():
             results = _measure(args)
@@ -170,24 +166,7 @@ def _write_results(
 ) -> None:
     from multiwanbond.lab import bench_report
 
-    if args.json is not None:
-        text = json.dumps(bench_report.document(results), indent=2)
-        if args.json == STANDARD_OUTPUT:
-            print(text)
-        else:
-            _write(args.json, text + "\n")
-    if args.svg is not None:
-        _write(args.svg, bench_report.chart(results))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise PlatformError(
-            f"The file '{path}' cannot be written: {exc.strerror}.",
-            "Choose another name, or make its directory first.",
-        ) from exc
+    write_results(args, document=bench_report.document(results), chart=bench_report.chart(results))
 
 
 def _say(text: str) -> None:

@@ -2,13 +2,13 @@
 
 import argparse
 import difflib
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from multiwanbond.core.settings import RoutingMode
-from multiwanbond.errors import PlatformError
+
+from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
     from multiwanbond.sim.scoreboard import Figures, Plan
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 SHORTEST: Final = 0.5
 """Less would show the opening of a connection and nothing else."""
 MOST_FLOWS: Final = 100
-STANDARD_OUTPUT: Final = Path("-")
 
 SENDERS: Final = ("cubic", "bbr")
 
@@ -114,9 +113,7 @@ def run(args: argparse.Namespace) -> int:
         _list_scenarios()
         return 0
     is_quiet = args.json == STANDARD_OUTPUT
-    for path in (args.json, args.svg):
-        if path not in (None, STANDARD_OUTPUT):
-            _write(path, "")  # now, and not when the figures are there, it must turn out to work
+    check_writable(args)
     results = []
     for plan in _plans(args):
         results += _run_plan(plan, args.scenario, is_quiet=is_quiet)
@@ -162,24 +159,9 @@ def _run_plan(
 def _write_results(args: argparse.Namespace, results: "list[tuple[Plan, Figures]]") -> None:
     from multiwanbond.sim import scoreboard_report
 
-    if args.json is not None:
-        text = json.dumps(scoreboard_report.document(results), indent=2)
-        if args.json == STANDARD_OUTPUT:
-            print(text)
-        else:
-            _write(args.json, text + "\n")
-    if args.svg is not None:
-        _write(args.svg, scoreboard_report.chart(results))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise PlatformError(
-            f"The file '{path}' cannot be written: {exc.strerror}.",
-            "Choose another name, or make its directory first.",
-        ) from exc
+    write_results(
+        args, document=scoreboard_report.document(results), chart=scoreboard_report.chart(results)
+    )
 
 
 def _list_scenarios() -> None:
