@@ -7,8 +7,10 @@ which path `scheduling`'s, what order `reorder`'s, whether a path is alive `path
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Final
 
+from multiwanbond.core import train
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import LinkChange, LinkUp, Received, Transmit
+from multiwanbond.core.dispatch import Dispatch
 from multiwanbond.core.events import (
     CloseReason,
     Event,
@@ -16,15 +18,11 @@ from multiwanbond.core.events import (
     PathStateChanged,
     close_reason,
 )
-from multiwanbond.core.flow import FlowTable
 from multiwanbond.core.inbound import Inbound
-from multiwanbond.core.ip import flow_key
 from multiwanbond.core.keys import KeyRing, TransportKey
-from multiwanbond.core.outbound import Outbound
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
-from multiwanbond.core.repair import Lost
-from multiwanbond.core.scheduling import make_scheduler
+from multiwanbond.core.rtt import DelayClock
 from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
 from multiwanbond.core.statistics import PeerStatistics
 from multiwanbond.core.timers import earliest
@@ -41,23 +39,25 @@ from multiwanbond.core.wire import (
     Frame,
     Probe,
     ProbeReply,
+    Train,
+    TrainReport,
     decode_frames_untrusted,
     expand,
-    ticks,
 )
 from multiwanbond.errors import DatagramError, DropReason
 
 _DATA: Final = DatagramType.DATA.value
-_BEST_FIRST: Final = (PathState.UP, PathState.DEGRADED, PathState.RECOVERING, PathState.STARTING)
+_BEST_FIRST: Final = (
+    (PathState.UP, PathState.DEGRADED),
+    (PathState.RECOVERING,),
+    (PathState.STARTING,),
+)
 
 FEEDBACK_INTERVAL: Final = 0.01
 """Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps
 half as fast, 5 ms costs twice the bytes and gains nothing)."""
 GAP_DELAY: Final = 0.002
 """Seconds from a gap to its report: one report for all of a burst that was lost."""
-MOST_MOVED: Final = 64
-"""Datagrams sent elsewhere at once when a path falls silent, the oldest first: about what the queue
-of a slow line takes in one go. The rest is left to the inner senders."""
 LEAST_REPAIR_TIME: Final = 0.05
 MOST_REPAIR_TIME: Final = 0.3
 """Seconds a lost packet is waited for at least and at most; a re-send takes more than an RTT."""
@@ -95,11 +95,9 @@ class Bond:
         """Session ids of keys that are gone, for the owner to drop from its table."""
         self.confirmed_key: TransportKey | None = None
         """The key the peer has just used for the first time, for the owner to take away."""
-        self.unsendable_packets = 0
         self._inbound = Inbound(peer, settings.reorder)
-        self._outbound = Outbound()
-        self._flows = FlowTable()
-        self._scheduler = make_scheduler(settings.routing_mode)
+        self._dispatch = Dispatch(settings.routing_mode)
+        self._delay_clock = DelayClock()
         self._health = settings.health
         self._feedback_at: float | None = None
         self._unreported: set[Path] = set()
@@ -145,6 +143,7 @@ class Bond:
                 )
             path.changes.clear()
         self._sendable = _sendable(self.paths.values())
+        self._dispatch.use(self._sendable)
 
     @property
     def is_usable(self) -> bool:
@@ -171,23 +170,26 @@ class Bond:
     # --- sending
 
     def handle_bursts(self, bursts: Iterable[Burst], now: float) -> None:
-        """Send inner packets, each flow as the routing mode says."""
-        key = self.keys.current
-        paths = self._sendable
-        timestamp = ticks(now)
+        """Send inner packets, or let them wait for their turn."""
         self._last_packet_at = now
-        lookup, choose, send = self._flows.lookup, self._scheduler.choose, self._outbound.send_burst
-        for burst in bursts:
-            if key is None or not paths:
-                self.unsendable_packets += burst.segment_count
-                continue
-            flow = lookup(flow_key(burst.packet), now)
-            send(burst, flow, choose(flow, len(burst.packet), paths, now), key, timestamp)
+        self._dispatch.handle_bursts(bursts, self.keys.current, now)
 
-    def _send_frames(self, path: Path, frames: Sequence[Frame], now: float) -> None:
+    def drain(self, now: float) -> None:
+        """Let leave what waits, as far as the paths have credit; call it before polling."""
+        self._dispatch.drain(self.keys.current, now)
+
+    def _send_frames(
+        self, path: Path, frames: Sequence[Frame], now: float, *, size: int = 0
+    ) -> None:
         key = self.keys.current
         if key is not None and path.has_link:
-            self._outbound.send_frames(frames, path, key, ticks(now))
+            self._dispatch.outbound.send_frames(frames, path, key, now, size=size)
+
+    def _send_train(self, path: Path, now: float) -> None:
+        """Send full datagrams back to back; their spread on arrival tells the line's rate."""
+        for _ in range(train.LENGTH):
+            frames = [Train(path.train.train_id)]
+            self._send_frames(path, frames, now, size=self.inner_mtu + OVERHEAD)
 
     def close(self, reason: int, now: float) -> None:
         """Tell the peer on every path that this bond ends."""
@@ -312,6 +314,13 @@ class Bond:
                     self._send_frames(path, [reply, self._report([path], now)], now)
                 case ProbeReply():
                     path.on_probe_reply(frame.probe_id, now)
+                    if path.is_usable and path.train.take_wish(now):
+                        self._send_train(path, now)
+                case Train():
+                    path.arriving_train.on_datagram(frame.train_id, self.inner_mtu + OVERHEAD, now)
+                    self._want_feedback(path, now)
+                case TrainReport():
+                    self._handle_train_report(frame, now)
                 case Ack():
                     self._handle_ack(frame, path, now)
                 case Abandon():
@@ -324,23 +333,22 @@ class Bond:
         for report in ack.paths:
             path = self.paths.get(report.path_id)
             if path is not None:
-                self._repair(path.on_ack(report, now, came_by_this_path=path is came_by), now)
+                lost = path.on_ack(
+                    report, self._delay_clock, now, came_by_this_path=path is came_by
+                )
+                self._dispatch.repair(lost)
         self._inbound.set_repair_time(_repair_time(self._sendable))
 
-    def _repair(self, lost: Iterable[Lost], now: float) -> None:
-        """Send again what is lost, by the path that delivers it soonest."""
-        key, paths = self.keys.current, self._sendable
-        if key is None or not paths:
-            return
-        quickest = min(paths, key=lambda path: path.rtt.smoothed or MOST_REPAIR_TIME)
-        for each in lost:
-            self._outbound.send_again(each, quickest, key, ticks(now))
+    def _handle_train_report(self, report: TrainReport, now: float) -> None:
+        path = self.paths.get(report.path_id)
+        if path is not None:
+            path.on_train_report(report, now)
 
     def _handle_abandon(self, path_id: int, now: float) -> None:
         path = self.paths.get(path_id)
         if path is not None and path.on_abandoned(now):
             self._after_change()
-            self._repair(path.in_flight.take_all(now)[:MOST_MOVED], now)
+            self._dispatch.repair(path.in_flight.take_all(now))
 
     def poll_deliver(self, now: float) -> list[Burst]:
         """Return the bursts whose turn has come."""
@@ -370,11 +378,15 @@ class Bond:
         """Let the peer know at once that a path seems dead, and send what it holds elsewhere."""
         if any(other is not path for other in self._sendable):
             self._send_widely([Abandon(path.path_id)], now)
-            self._repair(path.in_flight.take_all(now)[:MOST_MOVED], now)
+            self._dispatch.repair(path.in_flight.take_all(now))
 
     def _send_feedback(self, now: float) -> None:
-        ack = self._report(self._unreported, now)
-        self._send_widely([ack], now)
+        reports = [
+            report
+            for path in self._unreported
+            if (report := path.arriving_train.take_report(path.path_id)) is not None
+        ]
+        self._send_widely([self._report(self._unreported, now), *reports], now)
         self._unreported.clear()
         self._feedback_at = None
 
@@ -393,7 +405,7 @@ class Bond:
                 probe = Probe(path.start_probe(now, is_idle=is_idle))
                 self._send_frames(path, [probe, self._report([path], now)], now)
         self.expire_keys(now)
-        self._flows.expire_idle(now)
+        self._dispatch.expire_idle(now)
         self._after_change()
 
     def is_silent(self, now: float) -> bool:
@@ -406,6 +418,7 @@ class Bond:
             [
                 self._feedback_at,
                 self._inbound.deadline(),
+                self._dispatch.deadline(),
                 self.keys.deadline(),
                 self._heard_at + SILENCE_LIMIT,
                 *(path.deadline() for path in self.paths.values()),
@@ -414,11 +427,12 @@ class Bond:
 
     def poll_transmit(self) -> Iterator[Transmit]:
         """Yield what is to be sent now."""
-        return self._outbound.poll_transmit()
+        return self._dispatch.poll_transmit()
 
     def statistics(self, handshakes: int, now: float) -> PeerStatistics:
         """Return a snapshot of the bond, and through it of the peer."""
         key = self.keys.current
+        outbound = self._dispatch.outbound
         return PeerStatistics(
             name=self.peer.name,
             public_key=self.peer.public_key,
@@ -427,12 +441,12 @@ class Bond:
             cipher=key.cipher.name if key else None,
             inner_mtu=self.inner_mtu,
             handshakes=handshakes,
-            sent_packets=self._outbound.sent_packets,
-            sent_bytes=self._outbound.sent_bytes,
+            sent_packets=outbound.sent_packets,
+            sent_bytes=outbound.sent_bytes,
             received_packets=self._inbound.received_packets,
             received_bytes=self._inbound.received_bytes,
-            repaired_packets=self._outbound.repaired_packets,
-            unsendable_packets=self.unsendable_packets,
+            repaired_packets=outbound.repaired_packets,
+            unsendable_packets=self._dispatch.unsendable_packets,
             paths=tuple(path.statistics(now) for path in self.paths.values()),
             reorder=self._inbound.statistics(),
         )
@@ -448,14 +462,14 @@ def _repair_time(paths: Iterable[Path]) -> float:
 def _sendable(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that may carry packets now, the best kind there is.
 
-    Degraded ones count while none is Up; a suspect path, one on probation, or even one believed
+    A suspect path, one on probation, or even one believed
     dead, counts when there is nothing better: the last path is never gated.
     """
     linked = [path for path in paths if path.has_link]
     trusted = [path for path in linked if not path.is_suspect]
     for candidates in (trusted, linked):
-        for state in _BEST_FIRST:
-            chosen = [path for path in candidates if path.state is state]
+        for states in _BEST_FIRST:
+            chosen = [path for path in candidates if path.state in states]
             if chosen:
                 return chosen
     return linked

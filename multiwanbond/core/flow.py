@@ -3,18 +3,42 @@
 from collections import OrderedDict
 from typing import Final
 
+from multiwanbond.core.ip import TCP, UDP
+
 MOST_FLOWS: Final = 65536
 """About 25 MB. Whoever opens more at a time makes the longest unused ones be forgotten, which
 costs each of these one packet that is not put in order."""
 IDLE_LIMIT: Final = 60.0
 """Seconds without a packet after which a flow is forgotten. Nothing of it can still be under way,
 and a sticky routing mode may as well choose anew."""
+YOUNG_BYTES: Final = 1_200_000
+"""Bytes in which a flow may prove to be bulk; until then it stays on the path that finishes it
+soonest. A megabyte spread over unequal lines comes later than over the best (second study)."""
+SPARSE_BURST: Final = 4000
+"""Bytes that a flow may send at once and still not wait for others: any question, any greeting."""
+SPARSE_RATE: Final = 32e3
+"""Bytes a second that it may go on with: calls, games, terminals."""
+SMALL: Final = 128
+"""Bytes up to which a TCP packet is an ack with all its options, or as urgent as one."""
+_TCP_KEY: Final = bytes([TCP])
+_UDP_KEY: Final = bytes([UDP])
+"""Flow keys begin with the protocol."""
 
 
 class Flow:
     """One direction of a conversation between two inner hosts."""
 
-    __slots__ = ("key", "last_sequence", "last_used", "path_id", "reconsider_at")
+    __slots__ = (
+        "_allowance",
+        "_allowed_at",
+        "backlog",
+        "key",
+        "last_sequence",
+        "last_used",
+        "octets",
+        "path_id",
+        "reconsider_at",
+    )
 
     def __init__(self, key: bytes, now: float) -> None:
         self.key: Final = key
@@ -26,6 +50,39 @@ class Flow:
         """The path a sticky routing mode keeps it on; None: not chosen yet."""
         self.reconsider_at = now
         """When the routing mode may look again whether that path is still the right one."""
+        self.octets = 0
+        """Bytes it has sent, those that wait included."""
+        self.backlog = 0
+        """Bytes of it that wait in our queue."""
+        self._allowance = float(SPARSE_BURST)
+        self._allowed_at = now
+
+    @property
+    def is_young(self) -> bool:
+        """True until it has proved to be bulk."""
+        return self.octets <= YOUNG_BYTES
+
+    @property
+    def is_ordered(self) -> bool:
+        """False where packets need not wait for the one before: nobody sends UDP that sparsely and
+        wants it late rather than out of order.
+        """
+        return self.key[0:1] != _UDP_KEY
+
+    def is_sparse(self, size: int, now: float) -> bool:
+        """Say whether its next packet, of `size` bytes, may pass all queues.
+
+        A flow may as long as it sends little; one that has packets waiting must not overtake them.
+        """
+        if self.backlog:
+            return False
+        allowance = self._allowance + (now - self._allowed_at) * SPARSE_RATE
+        self._allowed_at = now
+        self._allowance = min(allowance, SPARSE_BURST)
+        if self._allowance >= size:
+            self._allowance -= size
+            return True
+        return size <= SMALL and self.key[0:1] == _TCP_KEY
 
 
 class FlowTable:

@@ -35,6 +35,8 @@ _TCP_FLAGS: Final = 13
 _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
 
+_ECN: Final = 0x03
+"""Low bits of the type of service; both set: congestion experienced."""
 _U16: Final = Struct("!H")
 _U32: Final = Struct("!I")
 _IPV4_ID: Final = 4
@@ -278,3 +280,33 @@ def split_run(burst: Burst) -> list[Burst]:
         )
         packets.append(Burst(b"".join((head, piece)), is_checksum_partial=True))
     return packets
+
+
+def mark_congestion(burst: Burst) -> Burst | None:
+    """Return a copy that tells its receiver of congestion (RFC 3168, section 5).
+
+    Of a run every segment that is sent from the copy says so.
+
+    Returns:
+        None if the packet's sender would not understand (not ECT).
+    """
+    packet = burst.packet
+    if ip_version(packet) == 4:
+        if not packet[1] & _ECN:
+            return None
+        marked = bytearray(packet)
+        marked[1] |= _ECN
+        length = (marked[0] & 15) * 4
+        marked[_IPV4_CHECKSUM : _IPV4_CHECKSUM + 2] = bytes(2)
+        _U16.pack_into(marked, _IPV4_CHECKSUM, -internet_sum(marked[:length]) % 0xFFFF)
+    else:
+        if not packet[1] & _ECN << 4:
+            return None
+        marked = bytearray(packet)
+        marked[1] |= _ECN << 4
+    return Burst(
+        bytes(marked),
+        segment_size=burst.segment_size,
+        header_length=burst.header_length,
+        is_checksum_partial=burst.is_checksum_partial,
+    )

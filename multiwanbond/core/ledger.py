@@ -1,7 +1,7 @@
 """What became of one path's datagrams: the sender's account, and the receiver's report for it."""
 
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from multiwanbond.core.wire import (
     HOLD_UNIT,
@@ -21,12 +21,16 @@ LOSS_WINDOW: Final = 10.0
 _LOSS_BUCKET: Final = 1.0
 LEAST_LOSS_SAMPLE: Final = 100
 """Datagrams the share is divided by at least: one lost of ten does not say ten in a hundred."""
-_DELIVERY_SPAN: Final = 0.05
-"""Seconds of the receiver's clock that one delivery-rate sample covers at least."""
 _MOST_UNACKED: Final = 65_536
 """Runs accounted for one by one while no ack comes; beyond that the account is coarser."""
-_CLOCK_WRAP: Final = TIMESTAMP_MASK + 1
 _COUNT_WRAP: Final = 1 << 32
+
+
+class Settled(NamedTuple):
+    """What one ack said about datagrams that were not accounted for before."""
+
+    expected: int
+    received: int
 
 
 class Ledger:
@@ -34,13 +38,10 @@ class Ledger:
 
     __slots__ = (
         "_acked_datagrams",
-        "_acked_octets",
         "_acked_sequence",
         "_awaited",
         "_loss_buckets",
-        "_rate_mark",
         "_sent_bytes_at",
-        "delivery_rate",
         "last_progress",
         "next_sequence",
         "sent_bytes",
@@ -52,8 +53,6 @@ class Ledger:
         self.sent_bytes = 0
         self.settled_bytes = 0
         """Bytes sent up to the highest datagram the peer has received: delivered or lost."""
-        self.delivery_rate: float | None = None
-        """Bytes a second by the receiver's clock, smoothed; None before there was any traffic."""
         self.last_progress = now
         """When an ack last showed that something new had arrived."""
         self._sent_bytes_at: deque[tuple[int, int]] = deque()  # (sequence, sent_bytes after it)
@@ -62,8 +61,6 @@ class Ledger:
         )  # (sequence that asks for an ack, sent at)
         self._acked_sequence = 0
         self._acked_datagrams = 0
-        self._acked_octets = 0
-        self._rate_mark: tuple[int, int] | None = None  # (received_at, octets)
         self._loss_buckets: deque[tuple[float, int, int]] = deque()  # (start, expected, received)
 
     @property
@@ -106,43 +103,28 @@ class Ledger:
         if len(self._awaited) < _MOST_UNACKED:
             self._awaited.append((last_sequence, now))
 
-    def on_ack(self, ack: PathAck, now: float, *, counts_loss: bool = True) -> bool:
-        """Settle what the peer reports; return True if something new had arrived.
+    def on_ack(self, ack: PathAck, now: float, *, counts_loss: bool = True) -> Settled | None:
+        """Settle what the peer reports; return it, or None if nothing new had arrived.
 
         An ack older than one already seen changes nothing. What is missing does not count as the
         line's loss while `counts_loss` is False: our own traffic overflows its queue.
         """
         highest = expand(ack.highest, SEQUENCE_BITS, self._acked_sequence)
         if highest <= self._acked_sequence or highest >= self.next_sequence:
-            return False
+            return None
         datagrams = (ack.datagrams - self._acked_datagrams) % _COUNT_WRAP
         expected = highest - self._acked_sequence
         self._count_loss(expected, datagrams if counts_loss else expected, now)
         self._acked_sequence = highest
         self._acked_datagrams = ack.datagrams
-        self._acked_octets = ack.octets
         sent = self._sent_bytes_at
         while sent and sent[0][0] <= highest:
             self.settled_bytes = sent.popleft()[1]
         awaited = self._awaited
         while awaited and awaited[0][0] <= highest:
             awaited.popleft()
-        self._measure_rate(ack)
         self.last_progress = now
-        return True
-
-    def _measure_rate(self, ack: PathAck) -> None:
-        if self._rate_mark is None:
-            self._rate_mark = (ack.received_at, ack.octets)
-            return
-        received_at, octets = self._rate_mark
-        span = (ack.received_at - received_at) % _CLOCK_WRAP * 16e-6
-        if span < _DELIVERY_SPAN:
-            return
-        rate = (ack.octets - octets) % _COUNT_WRAP / span
-        previous = self.delivery_rate
-        self.delivery_rate = rate if previous is None else previous + (rate - previous) / 4
-        self._rate_mark = (ack.received_at, ack.octets)
+        return Settled(expected, datagrams)
 
     def _count_loss(self, expected: int, received: int, now: float) -> None:
         buckets = self._loss_buckets
@@ -174,7 +156,16 @@ class Ledger:
 class Arrivals:
     """Received datagrams of one path, and the ack that reports them."""
 
-    __slots__ = ("_arrived_at", "_echo", "_ranges", "datagrams", "has_gap", "highest", "octets")
+    __slots__ = (
+        "_arrived_at",
+        "_echo",
+        "_least_delay",
+        "_ranges",
+        "datagrams",
+        "has_gap",
+        "highest",
+        "octets",
+    )
 
     def __init__(self) -> None:
         self.has_gap = False
@@ -186,6 +177,7 @@ class Arrivals:
         self.octets = 0
         self._echo = 0
         self._arrived_at = 0.0
+        self._least_delay: int | None = None
 
     def on_datagram(self, sequence: int, timestamp: int, octets: int, now: float) -> bool:
         """Count an authentic datagram; return True if it is the newest of its path."""
@@ -202,9 +194,20 @@ class Arrivals:
             if len(self._ranges) > MAX_RANGES:
                 del self._ranges[0]
         self.highest = sequence
+        if now != self._arrived_at:
+            self._fold_delay()
+            self._arrived_at = now
         self._echo = timestamp
-        self._arrived_at = now
         return True
+
+    def _fold_delay(self) -> None:
+        """Take the newest datagram into account; of one batch it is the one delayed least."""
+        if not self._arrived_at:
+            return
+        delay = ticks(self._arrived_at) - self._echo & TIMESTAMP_MASK
+        least = self._least_delay
+        if least is None or (least - delay & TIMESTAMP_MASK) <= TIMESTAMP_MASK >> 1:
+            self._least_delay = delay
 
     def _fill(self, sequence: int) -> None:
         """Note a late arrival; only one next to a range is worth remembering."""
@@ -236,7 +239,9 @@ class Arrivals:
         return tuple(reported)
 
     def report(self, path_id: int, now: float) -> PathAck:
-        """Return the ack of everything received so far."""
+        """Return the ack of everything received so far; the least delay is found anew from here."""
+        self._fold_delay()
+        least_delay, self._least_delay = self._least_delay, None
         return PathAck(
             path_id=path_id,
             highest=self.highest % _COUNT_WRAP,
@@ -245,6 +250,7 @@ class Arrivals:
             datagrams=self.datagrams % _COUNT_WRAP,
             octets=self.octets % _COUNT_WRAP,
             received_at=ticks(self._arrived_at) & TIMESTAMP_MASK,
+            least_delay=least_delay or 0,
             ranges=self._report_ranges(),
         )
 

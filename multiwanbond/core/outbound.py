@@ -11,6 +11,7 @@ from multiwanbond.core.ip import LENGTH_POSITION, ip_version
 from multiwanbond.core.keys import TransportKey
 from multiwanbond.core.outbox import Outbox
 from multiwanbond.core.path import Path
+from multiwanbond.core.queue import Piece
 from multiwanbond.core.repair import Lost, SentRun
 from multiwanbond.core.wire import (
     HEADER_SIZE,
@@ -18,7 +19,6 @@ from multiwanbond.core.wire import (
     MIN_DATAGRAM,
     NONCE,
     OVERHEAD,
-    TIME_UNIT,
     TRANSPORT_HEADER,
     DataForm,
     DatagramType,
@@ -26,6 +26,7 @@ from multiwanbond.core.wire import (
     Probe,
     encode_frames,
     pack_tail,
+    ticks,
 )
 
 _LENGTH: Final = Struct("!H")
@@ -51,15 +52,45 @@ class Outbound:
         self.sent_packets = 0
         self.sent_bytes = 0
 
-    def send_burst(
-        self, burst: Burst, flow: Flow, path: Path, key: TransportKey, timestamp: int
-    ) -> None:
-        """Number, seal and lay out a packet, or every segment of a run, for one path."""
-        if burst.segment_size:
-            self._send_run(burst, flow, path, key, timestamp)
+    def send(
+        self,
+        piece: Piece,
+        flow: Flow,
+        path: Path,
+        key: TransportKey,
+        now: float,
+        *,
+        is_urgent: bool,
+    ) -> int:
+        """Number, seal and lay out a packet, or segments of a run, for one path.
+
+        Returns:
+            The bytes of all datagrams.
+        """
+        number = self.global_sequence + 1
+        distance = 0 if is_urgent and not flow.is_ordered else self._distance(flow, number)
+        path.in_flight.on_sent(
+            SentRun(
+                piece.burst,
+                first=path.ledger.next_sequence,
+                count=piece.segments,
+                number=number,
+                distance=distance,
+                now=now,
+                offset=piece.offset,
+                is_urgent=is_urgent,
+            )
+        )
+        before = path.ledger.sent_bytes
+        if piece.burst.segment_size:
+            self._send_run(piece, distance, path, key, ticks(now))
         else:
-            self._send_packet(burst, flow, path, key, timestamp)
+            self._send_packet(piece.burst, distance, path, key, ticks(now))
+        path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
+        self.sent_packets += piece.segments
+        self.sent_bytes += piece.octets
         flow.last_sequence = self.global_sequence
+        return path.ledger.sent_bytes - before
 
     def _distance(self, flow: Flow, sequence: int) -> int:
         """Return how far back the flow's previous packet is; 0 if it need not be waited for."""
@@ -69,23 +100,18 @@ class Outbound:
         return distance if distance <= MAX_FLOW_DISTANCE else 0
 
     def _send_packet(
-        self, burst: Burst, flow: Flow, path: Path, key: TransportKey, timestamp: int
+        self, burst: Burst, distance: int, path: Path, key: TransportKey, timestamp: int
     ) -> None:
         self.global_sequence = number = self.global_sequence + 1
         first = _PARTIAL if burst.is_checksum_partial else _PACKET
-        distance = self._distance(flow, number)
         tail = pack_tail(timestamp, number, distance)
-        now = timestamp * TIME_UNIT
-        _remember(burst, path, number, distance, now)
         self._send_datagram(first, tail, bytes(burst.packet), path, key)
-        path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
-        self.sent_packets += 1
-        self.sent_bytes += len(burst.packet)
 
     def _send_run(
-        self, burst: Burst, flow: Flow, path: Path, key: TransportKey, timestamp: int
+        self, piece: Piece, distance: int, path: Path, key: TransportKey, timestamp: int
     ) -> None:
-        """Seal every segment under the run's own header, whose length field tells its place."""
+        """Seal segments under their run's own header, whose length field tells their place."""
+        burst = piece.burst
         packet = memoryview(burst.packet)
         header_length = burst.header_length
         header = bytearray(packet[:header_length])
@@ -96,9 +122,6 @@ class Outbound:
         box = self._box(path)
         sequence = ledger.next_sequence
         number = self.global_sequence
-        distance = self._distance(flow, number + 1)
-        now = timestamp * TIME_UNIT
-        _remember(burst, path, number + 1, distance, now)
         octets = 0
         seal, reserve, pack_header, pack_nonce = (
             key.seal,
@@ -106,9 +129,10 @@ class Outbound:
             TRANSPORT_HEADER.pack_into,
             NONCE.pack,
         )
-        for offset in range(0, len(payload), segment_size):
-            piece = payload[offset : offset + segment_size]
-            length = header_length + len(piece)
+        end = piece.offset + piece.segments * segment_size
+        for offset in range(piece.offset, end, segment_size):
+            part = payload[offset : offset + segment_size]
+            length = header_length + len(part)
             number += 1
             first = _SEGMENT if offset + segment_size < len(payload) else _LAST_SEGMENT
             start = reserve(OVERHEAD + length)
@@ -125,28 +149,26 @@ class Outbound:
             )
             _LENGTH.pack_into(header, length_position, offset)
             view[body : body + header_length] = header
-            view[body + header_length : body + length] = piece
+            view[body + header_length : body + length] = part
             seal(view, start, length, pack_nonce(path_id, sequence))
             octets += OVERHEAD + length
             sequence += 1
             distance = 1
-        self.sent_packets += sequence - ledger.next_sequence
-        self.sent_bytes += octets - OVERHEAD * (sequence - ledger.next_sequence)
         self.global_sequence = number
         ledger.next_sequence = sequence
         ledger.on_sent(sequence - 1, octets)
-        ledger.on_awaited(sequence - 1, now)
 
-    def send_again(self, lost: Lost, path: Path, key: TransportKey, timestamp: int) -> None:
-        """Seal a packet or segment once more, under its old global sequence."""
-        burst, now = lost.burst, timestamp * TIME_UNIT
+    def send_again(self, lost: Lost, path: Path, key: TransportKey, now: float) -> int:
+        """Seal a packet or segment once more, under its old global sequence; return its bytes."""
+        burst = lost.burst
+        before = path.ledger.sent_bytes
         if burst.segment_size:
             first, plain = _segment(burst, lost.offset)
         else:
             first = _PARTIAL if burst.is_checksum_partial else _PACKET
             plain = bytes(burst.packet)
         self._send_datagram(
-            first, pack_tail(timestamp, lost.number, lost.distance), plain, path, key
+            first, pack_tail(ticks(now), lost.number, lost.distance), plain, path, key
         )
         sequence = path.ledger.next_sequence - 1
         path.ledger.on_awaited(sequence, now)
@@ -160,18 +182,29 @@ class Outbound:
                 now=now,
                 offset=lost.offset,
                 first_sent_at=lost.sent_at,
+                is_urgent=lost.is_urgent,
             )
         )
         self.repaired_packets += 1
+        return path.ledger.sent_bytes - before
 
     def send_frames(
-        self, frames: Sequence[Frame], path: Path, key: TransportKey, timestamp: int
+        self, frames: Sequence[Frame], path: Path, key: TransportKey, now: float, *, size: int = 0
     ) -> None:
-        """Seal frames as one CONTROL datagram; it tells the last global sequence assigned."""
-        tail = pack_tail(timestamp, self.global_sequence, 0)
-        self._send_datagram(_CONTROL, tail, encode_frames(frames), path, key)
+        """Seal frames as one CONTROL datagram; it tells the last global sequence assigned.
+
+        Args:
+            frames: what it says.
+            path: the path it leaves by.
+            key: what it is sealed with.
+            now: the caller's clock.
+            size: bytes of the datagram at least.
+        """
+        tail = pack_tail(ticks(now), self.global_sequence, 0)
+        plain = encode_frames(frames).ljust(size - OVERHEAD, b"\0")
+        self._send_datagram(_CONTROL, tail, plain, path, key)
         if any(type(frame) is Probe for frame in frames):
-            path.ledger.on_awaited(path.ledger.next_sequence - 1, timestamp * TIME_UNIT)
+            path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
 
     def _send_datagram(
         self, first: int, tail: int, plain: bytes, path: Path, key: TransportKey
@@ -202,20 +235,6 @@ class Outbound:
         for path, box in self._boxes.items():
             if path.remote is not None:
                 yield from box.drain(path.remote, path.wan_id, path.local_host)
-
-
-def _remember(burst: Burst, path: Path, number: int, distance: int, now: float) -> None:
-    """Keep a burst that is about to leave until the path's acks have judged it."""
-    path.in_flight.on_sent(
-        SentRun(
-            burst,
-            first=path.ledger.next_sequence,
-            count=burst.segment_count,
-            number=number,
-            distance=distance,
-            now=now,
-        )
-    )
 
 
 def _segment(burst: Burst, offset: int) -> tuple[int, bytes]:

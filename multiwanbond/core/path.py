@@ -2,17 +2,19 @@
 
 from typing import Final
 
-from multiwanbond.core import prober
+from multiwanbond.core import prober, train
+from multiwanbond.core.capacity import Capacity
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.ledger import Arrivals, Ledger, gaps_of, round_trip
+from multiwanbond.core.pacer import Pacer
 from multiwanbond.core.path_state import PathState, Trigger, next_state
 from multiwanbond.core.prober import PROOF_ANSWERS, Prober
-from multiwanbond.core.repair import FULL_QUEUE, InFlight, Lost
+from multiwanbond.core.repair import InFlight, Lost
 from multiwanbond.core.replay import ReplayWindow
-from multiwanbond.core.rtt import QueueDelay, RttEstimator
+from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator
 from multiwanbond.core.settings import HealthSettings
 from multiwanbond.core.statistics import PathStatistics
-from multiwanbond.core.wire import PathAck
+from multiwanbond.core.wire import PathAck, TrainReport
 
 EXCESS_PATIENCE: Final = 1.0
 """Seconds a limit must be exceeded before the path is Degraded: one burst is not a bad line."""
@@ -22,6 +24,15 @@ ACK_GUARD: Final = 0.04
 """Seconds: two feedback intervals of 10 ms, and as much for a busy peer. A 10 ms line is suspected
 after 70 ms; with 100 ms more, a call beside the transfer stutters (study, section 5.8)."""
 MOST_ACK_PATIENCE: Final = 1.0
+FULL_QUEUE: Final = 0.02
+"""Seconds of queue above which a loss is our own overflow of it, and not held against the line."""
+LEAST_STANDING: Final = 0.03
+"""Seconds that a standing queue is the least of, at least; half a round trip if that is longer."""
+SHORT_OUTAGE: Final = 1.0
+RETURN_SHARES: Final = (0.85, 0.5)
+"""Share of the rate a path begins with after a silence: a short one, a longer one."""
+LONG_OUTAGE: Final = 10.0
+"""Seconds of silence after which the line may be another one altogether."""
 EASE_PATIENCE: Final = 3.0
 """Seconds all limits must be kept before it is Up again: longer, so that it does not flap."""
 
@@ -47,8 +58,12 @@ class Path:
     __slots__ = (
         "_has_doubted",
         "_limits_crossed_at",
+        "_suspected_at",
         "arrivals",
+        "arriving_train",
+        "capacity",
         "changes",
+        "credit",
         "has_link",
         "health",
         "in_flight",
@@ -56,16 +71,19 @@ class Path:
         "is_suspect",
         "ledger",
         "local_host",
+        "one_way",
+        "pacer",
         "path_id",
         "prober",
-        "queue_delay",
         "remote",
         "replay",
         "rtt",
         "state",
         "state_since",
         "suspicions",
+        "train",
         "wan_id",
+        "young_octets",
     )
 
     def __init__(
@@ -83,7 +101,14 @@ class Path:
         self.changes: list[Change] = []
         """Transitions since the owner last took them away."""
         self.rtt = RttEstimator()
-        self.queue_delay = QueueDelay()
+        self.one_way = OneWayDelay()
+        self.capacity = Capacity()
+        self.pacer = Pacer(now)
+        self.credit = 0.0
+        """Bytes that may still leave at this instant; see `refill`."""
+        self.young_octets = 0
+        self.train = train.Sent()
+        self.arriving_train = train.Arriving()
         self.ledger = Ledger(now)
         self.arrivals = Arrivals()
         self.in_flight = InFlight()
@@ -92,6 +117,7 @@ class Path:
         self.is_suspect = False
         """True while acks are overdue: packets go elsewhere, if there is an elsewhere."""
         self.suspicions = 0
+        self._suspected_at = now
         self._has_doubted = False
         self._limits_crossed_at: float | None = None
 
@@ -108,23 +134,44 @@ class Path:
         return self.rtt.smoothed
 
     @property
-    def base_rtt(self) -> float | None:
-        """Seconds without our own queue; None before the first answer."""
-        return self.rtt.base
+    def delay(self) -> float | None:
+        """Seconds to the peer, from a zero that all paths of the bond share; None: unknown yet."""
+        return self.one_way.smoothed
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second that the line is believed to deliver."""
+        return self.capacity.measured
+
+    @property
+    def has_credit(self) -> bool:
+        """True if rate and window let something leave now."""
+        return self.credit > 0
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until the pacer lets something leave."""
+        return self.pacer.wait(now)
 
     def loss(self, now: float) -> float:
         """Return the share of recent datagrams that were lost, 0 to 1."""
         return self.ledger.loss(now)
 
-    @property
-    def in_flight_bytes(self) -> int:
-        """Bytes on their way."""
-        return self.ledger.in_flight_bytes
+    # --- leaving
+
+    def refill(self, now: float) -> None:
+        """Find out how much may leave at this instant."""
+        room = self.capacity.window - self.ledger.in_flight_bytes
+        self.credit = min(self.pacer.credit(self.capacity.rate, now), room)
+
+    def on_left(self, octets: int, now: float) -> None:
+        """Account for datagrams that leave now, whether there was credit or not."""
+        self.credit -= octets
+        self.pacer.on_sent(octets, self.capacity.rate, now)
 
     @property
-    def delivery_rate(self) -> float | None:
-        """Bytes a second that lately arrived; None before there was any traffic."""
-        return self.ledger.delivery_rate
+    def is_full(self) -> bool:
+        """True if only an ack lets more leave, however much time passes."""
+        return self.ledger.in_flight_bytes >= self.capacity.window
 
     # --- what happened
 
@@ -133,7 +180,9 @@ class Path:
         self.has_link = True
         self.remote = remote
         self.ledger.forget_awaited()
-        self._clear_suspicion()
+        self._clear_suspicion(now)
+        self.capacity = Capacity()
+        self.train.want()
         self.prober.probe_now(now)
 
     def on_link_lost(self, now: float) -> None:
@@ -156,30 +205,47 @@ class Path:
             self.ledger.forget_losses()
             self._trigger(Trigger.PROVEN, now)
 
-    def on_ack(self, ack: PathAck, now: float, *, came_by_this_path: bool) -> list[Lost]:
+    def on_ack(
+        self, ack: PathAck, clock: DelayClock, now: float, *, came_by_this_path: bool
+    ) -> list[Lost]:
         """The peer reported what it received on this path; return what is to be sent again.
 
         An ack that came by another path says nothing about this path's way back, so its timing is
         not counted as this path's round trip.
         """
-        self.queue_delay.on_ack(ack, now)
-        if not self.ledger.on_ack(ack, now, counts_loss=not self._is_congested):
+        settled = self.ledger.on_ack(ack, now, counts_loss=not self._is_congested)
+        if settled is None:
             return []
+        span = max((self.rtt.smoothed or 0.0) / 2, LEAST_STANDING)
+        self.one_way.on_sample(clock.unwrap(ack.least_delay), span, now)
         self.prober.on_progress()
-        self._clear_suspicion()
+        self._clear_suspicion(now)
         if came_by_this_path:
             rtt = round_trip(ack, now)
             if rtt is not None:
                 self.rtt.on_sample(rtt, now)
+        self.capacity.on_ack(
+            ack,
+            settled,
+            self.one_way,
+            acked=self.ledger.acked_sequence,
+            next_sequence=self.ledger.next_sequence,
+            now=now,
+        )
         self._judge(now)
         highest = self.ledger.acked_sequence
-        lost = self.in_flight.judge(highest, gaps_of(ack, highest), self.rtt.smoothed or 0.0, now)
-        return [] if self._is_congested else lost
+        return self.in_flight.judge(highest, gaps_of(ack, highest), self.rtt.smoothed or 0.0, now)
+
+    def on_train_report(self, report: TrainReport, now: float) -> None:
+        """The peer told how far a train of ours had spread when it arrived."""
+        rate = self.train.rate(report, now)
+        if rate is not None:
+            self.capacity.on_train(rate, now)
 
     @property
     def _is_congested(self) -> bool:
         """True if the line's queue is so long that what it loses, it loses by overflowing."""
-        return self.queue_delay.seconds > FULL_QUEUE + 2 * self.rtt.jitter
+        return self.one_way.queue > FULL_QUEUE + self.one_way.jitter
 
     def on_time(self, now: float) -> bool:
         """Count what is overdue; return True if the path has just become suspect."""
@@ -194,7 +260,7 @@ class Path:
             # One lost packet is no dead line: the probe that leaves now is the second question.
             self._has_doubted = True
             return False
-        self._suspect()
+        self._suspect(now)
         return True
 
     # --- suspicion
@@ -224,15 +290,21 @@ class Path:
         """
         if self.is_suspect or self.state is PathState.DOWN:
             return False
-        self._suspect()
+        self._suspect(now)
         self.prober.hurry(now)
         return True
 
-    def _suspect(self) -> None:
+    def _suspect(self, now: float) -> None:
         self.is_suspect = True
+        self._suspected_at = now
         self.suspicions += 1
 
-    def _clear_suspicion(self) -> None:
+    def _clear_suspicion(self, now: float) -> None:
+        if self.is_suspect:
+            outage = now - self._suspected_at
+            self.capacity.on_return(RETURN_SHARES[outage > SHORT_OUTAGE], now)
+            if outage > LONG_OUTAGE:
+                self.train.want()
         self.is_suspect = False
         self._has_doubted = False
 

@@ -264,6 +264,8 @@ class Peer:
             self._unusable_since = None
         elif self._unusable_since is None:
             self._unusable_since = now
+        if bond is not None:
+            bond.drain(now)
         self._call_if_needed(now)
         self._attempt_if_due(now)
 

@@ -19,14 +19,6 @@ TIME_FACTOR: Final = 1.25
 OLDEST: Final = 0.35
 """Seconds after its first transmission until a packet is not repaired any more: its receiver has
 given it up, and an inner TCP has sent it again itself."""
-SHARE: Final = 0.03
-"""Repairs per datagram sent, at most. Radio loses 1 or 2 %; a line that loses more is mostly asked
-for more than it carries, and hiding that from the inner senders would keep them from slowing."""
-AT_ONCE: Final = 100.0
-"""Repairs that may be saved up for a burst of losses."""
-FULL_QUEUE: Final = 0.02
-"""Seconds of queue on the line above which a loss is taken for congestion, and left to be seen.
-With 40 ms, BBR over a line whose queue holds 20 ms fell from 90 to 72 Mbit/s: it never learnt."""
 _MOST_RUNS: Final = 65_536
 
 Gap = tuple[int, int]
@@ -44,6 +36,8 @@ class Lost(NamedTuple):
     distance: int
     sent_at: float
     """When it was sent for the first time."""
+    is_urgent: bool
+    """It passed the queue, and goes before others again."""
 
 
 class SentRun:
@@ -55,6 +49,7 @@ class SentRun:
         "distance",
         "first",
         "first_sent_at",
+        "is_urgent",
         "number",
         "offset",
         "sent_at",
@@ -71,6 +66,7 @@ class SentRun:
         now: float,
         offset: int = 0,
         first_sent_at: float | None = None,
+        is_urgent: bool = False,
     ) -> None:
         self.burst = burst
         self.first = first
@@ -80,6 +76,7 @@ class SentRun:
         self.offset = offset
         self.sent_at = now
         self.first_sent_at = now if first_sent_at is None else first_sent_at
+        self.is_urgent = is_urgent
 
     def forget_before(self, sequence: int) -> None:
         """Leave out the datagrams before one of this run: they have been judged."""
@@ -99,27 +96,26 @@ class SentRun:
             self.number + index,
             1 if index else self.distance,
             self.first_sent_at,
+            self.is_urgent,
         )
 
 
 class InFlight:
     """One path's runs in the order they were sent; each datagram is judged once, then forgotten."""
 
-    __slots__ = ("_allowance", "_runs")
+    __slots__ = ("_runs",)
 
     def __init__(self) -> None:
         self._runs: deque[SentRun] = deque()
-        self._allowance = AT_ONCE
 
     def on_sent(self, run: SentRun) -> None:
         """Remember what just left; without any acks the oldest are forgotten."""
         if len(self._runs) == _MOST_RUNS:
             self._runs.popleft()
         self._runs.append(run)
-        self._allowance = min(self._allowance + SHARE * run.count, AT_ONCE)
 
     def judge(self, highest: int, gaps: Sequence[Gap], rtt: float, now: float) -> list[Lost]:
-        """Return what is lost and should be repaired, by the newest ack.
+        """Return what is lost and young enough to be repaired, by the newest ack.
 
         Args:
             highest: the highest path sequence the peer has received.
@@ -141,8 +137,6 @@ class InFlight:
                 run.forget_before(judged + 1)
                 break
             runs.popleft()
-        del lost[int(self._allowance) :]
-        self._allowance -= len(lost)
         return lost
 
     def take_all(self, now: float) -> list[Lost]:

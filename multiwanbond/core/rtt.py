@@ -1,9 +1,10 @@
 """Round-trip time of one path: smoothed, its variation, and the line's own without our queue."""
 
+from collections import deque
 from typing import Final
 
 from multiwanbond.core.minimum import WindowedMinimum
-from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK, PathAck
+from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK
 
 _HALF_CLOCK: Final = (TIMESTAMP_MASK + 1) // 2
 
@@ -53,28 +54,66 @@ class RttEstimator:
         return min(max(self.smoothed + 4 * self.deviation, least), most)
 
 
-class QueueDelay:
-    """How long packets now queue on the way to the peer, whatever way its acks take.
+class DelayClock:
+    """Makes one-way delays of all paths of a bond comparable.
 
-    One-way delay is only known up to the offset of two unrelated clocks, but its own minimum has
-    the same offset: the difference is exact (bonding study, pitfall 10).
+    Their clocks differ by an unknown offset, but all paths share the same two clocks: differences
+    between paths, and to a path's own minimum, are exact (bonding study, pitfall 10). The wire
+    carries 24 bits; each reading is unwrapped to be near the one before it, so slow drift of the
+    clocks never makes it jump.
     """
 
-    __slots__ = ("_least", "_reference", "seconds")
+    __slots__ = ("_raw", "_seconds")
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        """One-way delay of the newest sample above the least of the last seconds."""
-        self._reference: int | None = None
-        self._least = WindowedMinimum()
+        self._raw: int | None = None
+        self._seconds = 0.0
 
-    def on_ack(self, ack: PathAck, now: float) -> None:
-        """Fold in the newest datagram that an ack reports."""
-        delay = ack.received_at - ack.echo
-        if self._reference is None:
-            self._reference = delay
-        # 24-bit clocks wrap, and the reference keeps the difference far from the edges.
-        relative = (delay - self._reference + _HALF_CLOCK & TIMESTAMP_MASK) - _HALF_CLOCK
-        sample = relative * TIME_UNIT
-        self._least.add(sample, now)
-        self.seconds = sample - (self._least.value or 0.0)
+    def unwrap(self, raw: int) -> float:
+        """Return a difference of arrival and timestamp in seconds, from an unknown zero."""
+        if self._raw is not None:
+            step = (raw - self._raw + _HALF_CLOCK & TIMESTAMP_MASK) - _HALF_CLOCK
+            self._seconds += step * TIME_UNIT
+        self._raw = raw
+        return self._seconds
+
+
+class OneWayDelay:
+    """How long packets take to the peer on one path, whatever way the acks take.
+
+    Seconds from the zero of the bond's `DelayClock`: compare them, do not read them.
+    """
+
+    __slots__ = ("_base", "_recent", "jitter", "queue", "smoothed")
+
+    def __init__(self) -> None:
+        self.smoothed: float | None = None
+        """None before the first sample."""
+        self.jitter = 0.0
+        """Mean distance of a sample from `smoothed`."""
+        self.queue = 0.0
+        """Seconds of standing queue: the least of the last samples above the least of the last
+        seconds. Jitter of a radio hardly shows in it (Copa's RTTstanding)."""
+        self._base = WindowedMinimum()
+        self._recent: deque[tuple[float, float]] = deque()  # (when, delay), delays ascending
+
+    def on_sample(self, delay: float, span: float, now: float) -> None:
+        """Fold in the least delay of one feedback interval.
+
+        Args:
+            delay: from `DelayClock.unwrap`.
+            span: seconds that the standing queue is the least of.
+            now: the caller's clock.
+        """
+        if self.smoothed is None:
+            self.smoothed = delay
+        self.jitter += (abs(delay - self.smoothed) - self.jitter) / 16
+        self.smoothed += (delay - self.smoothed) * 0.3
+        self._base.add(delay, now)
+        recent = self._recent
+        while recent and recent[-1][1] >= delay:
+            recent.pop()
+        recent.append((now, delay))
+        while recent[0][0] < now - span:
+            recent.popleft()
+        self.queue = recent[0][1] - (self._base.value or 0.0)

@@ -29,7 +29,8 @@ class HealthSettings:
         low=0.001,
         high=60,
         reload=Reload.LIVE,
-        doc="Round-trip time above which the WAN is Degraded: used only when no WAN is Up.",
+        doc="Round-trip time above which the WAN is Degraded: downloads still use it, what must "
+        "be quick does not.",
     )
     max_jitter: float = option(
         0.02,

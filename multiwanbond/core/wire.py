@@ -261,6 +261,8 @@ class FrameType(IntEnum):
     ACK = 3
     CLOSE = 4
     ABANDON = 5
+    TRAIN = 6
+    TRAIN_REPORT = 7
 
 
 class Probe(NamedTuple):
@@ -284,8 +286,8 @@ class ProbeReply(NamedTuple):
 class PathAck(NamedTuple):
     """What one path delivered, in an ack frame.
 
-    1 path id, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at, 1 count of
-    ranges, then for each range: 2 length, 1 gap
+    1 path id, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at, 3 least
+    delay, 1 count of ranges, then for each range: 2 length, 1 gap
     """
 
     path_id: int
@@ -301,6 +303,9 @@ class PathAck(NamedTuple):
     """Their bytes, headers included, low 32 bits."""
     received_at: int
     """Receiver's clock at the highest's arrival, 16 us ticks: a rate needs no ack timing."""
+    least_delay: int
+    """Least difference of arrival and timestamp since the last report, 16 us ticks, 24 bits: the
+    one-way delay up to the unknown offset of both clocks."""
     ranges: tuple[tuple[int, int], ...]
     """Newest first, beginning with `highest`: how many were received in a row, and how many are
     missing below them. What lies below the last range is not reported any more."""
@@ -333,12 +338,38 @@ class Abandon(NamedTuple):
     path_id: int
 
 
-Frame = Probe | ProbeReply | Ack | Close | Abandon
+class Train(NamedTuple):
+    """One of several full datagrams sent back to back; how they spread tells the line's rate.
+
+    1 type, 1 train id; padding follows
+    """
+
+    train_id: int
+
+
+class TrainReport(NamedTuple):
+    """How far a train had spread when it arrived, as far as it has.
+
+    1 type, 1 path id, 1 train id, 1 datagrams, 4 bytes, 4 span
+    """
+
+    path_id: int
+    train_id: int
+    datagrams: int
+    """How many of the train have arrived."""
+    octets: int
+    """Bytes of all but the first quarter of them."""
+    span: int
+    """Ticks of 16 us in which these arrived."""
+
+
+Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport
 
 _PROBE: Final = Struct("!BH")
-_PATH_ACK: Final = Struct("!BIBHHIIBHB")  # 24-bit numbers as 8 + 16
+_PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
 _RANGE: Final = Struct("!HB")
 _TWO: Final = Struct("!BB")
+_TRAIN_REPORT: Final = Struct("!BBBBII")
 
 
 def encode_frames(frames: Sequence[Frame]) -> bytes:
@@ -360,6 +391,10 @@ def _encode_frame(frame: Frame) -> bytes:
             return _TWO.pack(FrameType.CLOSE, frame.reason)
         case Abandon():
             return _TWO.pack(FrameType.ABANDON, frame.path_id)
+        case Train():
+            return _TWO.pack(FrameType.TRAIN, frame.train_id)
+        case TrainReport():
+            return _TRAIN_REPORT.pack(FrameType.TRAIN_REPORT, *frame)
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
@@ -373,6 +408,8 @@ def _encode_path_ack(path: PathAck) -> bytes:
         path.octets,
         path.received_at >> 16,
         path.received_at & 0xFFFF,
+        path.least_delay >> 16,
+        path.least_delay & 0xFFFF,
         len(path.ranges),
     )
     return head + b"".join(_RANGE.pack(*each) for each in path.ranges)
@@ -403,6 +440,11 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
             return Close(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
         case FrameType.ABANDON:
             return Abandon(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.TRAIN:
+            return Train(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.TRAIN_REPORT:
+            _, *fields = _TRAIN_REPORT.unpack_from(plain, offset)
+            return TrainReport(*fields), offset + _TRAIN_REPORT.size
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 
@@ -412,13 +454,26 @@ def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
     offset += _TWO.size
     paths = []
     for _ in range(count):
-        path_id, highest, high, low, hold, datagrams, octets, at_high, at_low, range_count = (
+        path_id, highest, high, low, hold, datagrams, octets, *times, range_count = (
             _PATH_ACK.unpack_from(plain, offset)
         )
+        at_high, at_low, delay_high, delay_low = times
         offset += _PATH_ACK.size
         end = offset + range_count * _RANGE.size
-        ranges = tuple(_RANGE.unpack_from(plain, at) for at in range(offset, end, _RANGE.size))
+        paths.append(
+            PathAck(
+                path_id=path_id,
+                highest=highest,
+                echo=high << 16 | low,
+                hold=hold,
+                datagrams=datagrams,
+                octets=octets,
+                received_at=at_high << 16 | at_low,
+                least_delay=delay_high << 16 | delay_low,
+                ranges=tuple(
+                    _RANGE.unpack_from(plain, at) for at in range(offset, end, _RANGE.size)
+                ),
+            )
+        )
         offset = end
-        echo, received_at = high << 16 | low, at_high << 16 | at_low
-        paths.append(PathAck(path_id, highest, echo, hold, datagrams, octets, received_at, ranges))
     return Ack(tuple(paths)), offset

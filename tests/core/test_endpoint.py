@@ -10,7 +10,6 @@ from multiwanbond.core.datagram import Address, LinkDown, LinkUp
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondClosed, BondOpened, CloseReason, PathAddressChanged
 from multiwanbond.core.path_state import PathState
-from multiwanbond.core.repair import AT_ONCE, SHARE
 from multiwanbond.core.statistics import PeerStatistics
 from multiwanbond.errors import DropReason
 
@@ -198,31 +197,6 @@ def test_a_lossy_line_delivers_everything_and_hardly_ever_late(loss: float) -> N
     # Only what was lost three times comes after those behind it.
     assert reorder.late <= 1000 * loss**2
     assert peer_of(pair.client).repaired_packets == pytest.approx(1000 * loss, rel=0.5)
-
-
-def test_a_line_that_loses_a_fifth_is_not_repaired_beyond_the_share() -> None:
-    pair = Pair(delays=(0.02,))
-    pair.connect()
-    pair.drop = lambda up, _wan, data: up and data[0] >> 4 == 4 and pair.random.random() < 0.2
-
-    fast_stream(pair, count=2000)
-
-    assert peer_of(pair.client).repaired_packets <= AT_ONCE + SHARE * 2200
-
-
-def test_what_a_full_queue_lost_is_left_to_the_inner_sender() -> None:
-    pair = Pair(delays=(0.02,))
-    pair.connect()
-    fast_stream(pair, count=100)
-    pair.delays = (0.08,)
-    fast_stream(pair, count=100)
-    last = len(pair.log)
-    pair.drop = lambda up, _wan, data: up and data[0] >> 4 == 4 and len(pair.log) < last + 6
-
-    fast_stream(pair, count=200)
-    pair.run(0.5)
-
-    assert peer_of(pair.client).repaired_packets == 0
 
 
 def test_a_lost_segment_in_the_middle_of_a_run_is_sent_again(pair: Pair) -> None:

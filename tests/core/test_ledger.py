@@ -66,16 +66,6 @@ def test_an_old_ack_and_one_from_the_future_change_nothing() -> None:
     assert ledger.in_flight_bytes == 0
 
 
-def test_the_delivery_rate_is_measured_by_the_receivers_clock() -> None:
-    ledger, arrivals = Ledger(0.0), Arrivals()
-
-    for step in range(100):  # 1000 bytes each millisecond, acks arriving all at once
-        exchange(ledger, arrivals, lost=set(), count=1, now=1.0 + step * 0.001)
-        ledger.on_ack(arrivals.report(1, 1.02 + step * 0.001), 5.0)
-
-    assert ledger.delivery_rate == pytest.approx(1e6, rel=0.05)
-
-
 def test_the_round_trip_leaves_out_the_time_the_ack_was_held() -> None:
     arrivals = Arrivals()
     arrivals.on_datagram(1, ticks(100.0), 1000, now=7.0)

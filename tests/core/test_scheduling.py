@@ -6,9 +6,8 @@ from random import Random
 
 import pytest
 
-from multiwanbond.core.flow import Flow
+from multiwanbond.core.flow import YOUNG_BYTES, Flow
 from multiwanbond.core.scheduling import SchedulablePath, Scheduler, make_scheduler
-from multiwanbond.core.scheduling.adaptive import STAY
 from multiwanbond.core.settings import RoutingMode
 
 ALL_MODES = pytest.mark.parametrize("mode", list(RoutingMode), ids=lambda mode: mode.value)
@@ -22,16 +21,22 @@ class Line:
         path_id: int,
         *,
         rtt: float | None = 0.02,
-        in_flight: int = 0,
-        rate: float | None = None,
+        rate: float = 1e6,
+        waits: float = 0.0,
+        has_credit: bool = True,
         lost: float = 0.0,
     ) -> None:
         self.path_id = path_id
         self.smoothed_rtt = rtt
-        self.base_rtt = rtt
-        self.in_flight_bytes = in_flight
-        self.delivery_rate = rate
+        self.delay = None if rtt is None else rtt / 2
+        self.rate = rate
+        self.waits = waits
+        self.has_credit = has_credit
+        self.young_octets = 0
         self.lost = lost
+
+    def wait(self, now: float) -> float:
+        return self.waits
 
     def loss(self, now: float) -> float:
         return self.lost
@@ -41,10 +46,10 @@ def flow_number(number: int) -> Flow:
     return Flow(number.to_bytes(13, "big"), 0.0)
 
 
-def send(
-    scheduler: Scheduler, flow: Flow, paths: Sequence[Line], now: float = 0.0, size: int = 1400
-) -> int:
-    return scheduler.choose(flow, size, paths, now).path_id
+def send(scheduler: Scheduler, flow: Flow, paths: Sequence[Line], now: float = 0.0) -> int:
+    path = scheduler.choose(flow, paths, now)
+    assert path is not None
+    return path.path_id
 
 
 def test_a_line_is_all_that_a_mode_may_know() -> None:
@@ -56,7 +61,7 @@ def test_a_line_is_all_that_a_mode_may_know() -> None:
 @ALL_MODES
 def test_the_only_path_is_taken_whatever_it_is_like(mode: RoutingMode) -> None:
     scheduler = make_scheduler(mode)
-    worst = Line(9, rtt=None, in_flight=10**9, rate=1.0, lost=1.0)
+    worst = Line(9, rtt=None, rate=1.0, lost=1.0)
 
     assert {send(scheduler, flow_number(n), [worst], now=n / 10) for n in range(20)} == {9}
 
@@ -69,8 +74,10 @@ def test_only_paths_that_are_offered_are_chosen(mode: RoutingMode) -> None:
 
     for step in range(2000):
         paths = [Line(n, rtt=rng.uniform(0.01, 0.1)) for n in rng.sample(range(1, 6), 2)]
-        chosen = send(scheduler, rng.choice(flows), paths, now=step / 50)
+        flow = rng.choice(flows)
+        chosen = send(scheduler, flow, paths, now=step / 50)
         assert chosen in {path.path_id for path in paths}
+        assert scheduler.choose_at_once(flow, paths, step / 50) in paths
 
 
 # --- round_robin
@@ -208,79 +215,58 @@ def test_a_returning_path_takes_no_flow_away_but_gets_new_ones() -> None:
 # --- adaptive
 
 
-def test_adaptive_starts_a_flow_where_it_arrives_soonest() -> None:
+def bulk_flow(number: int = 1) -> Flow:
+    flow = flow_number(number)
+    flow.octets = YOUNG_BYTES + 1
+    return flow
+
+
+def test_adaptive_gives_bulk_the_quickest_path_that_has_credit() -> None:
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    idle = [Line(1, rtt=0.06), Line(2, rtt=0.02), Line(3, rtt=None)]
-    lossy = [Line(1, rtt=0.03), Line(2, rtt=0.02, lost=0.05)]
-    backlogged = [Line(1, rtt=0.03), Line(2, rtt=0.02, in_flight=200_000, rate=1e6)]
+    spent = Line(1, rtt=0.01, has_credit=False)
 
-    assert send(scheduler, flow_number(1), idle) == 2
-    assert send(scheduler, flow_number(2), lossy) == 1
-    assert send(scheduler, flow_number(3), backlogged) == 1
+    assert send(scheduler, bulk_flow(), [Line(1, rtt=0.01), Line(2, rtt=0.02)]) == 1
+    assert send(scheduler, bulk_flow(), [spent, Line(2, rtt=0.02), Line(3, rtt=0.04)]) == 2
+    assert scheduler.choose(bulk_flow(), [spent], 0.0) is None
 
 
-def test_adaptive_does_not_mistake_an_idle_path_for_a_slow_one() -> None:
+def test_adaptive_lets_a_young_flow_wait_for_the_path_that_finishes_it_soonest() -> None:
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    paths = [Line(1, rtt=0.02, in_flight=1400, rate=300.0), Line(2, rtt=0.04, rate=1e6)]
+    fast = Line(1, rtt=0.01, rate=1e7, has_credit=False)
+    slow = Line(2, rtt=0.06, rate=1e6)
 
-    assert send(scheduler, flow_number(1), paths) == 1
+    assert scheduler.choose(flow_number(1), [fast, slow], 0.0) is None
 
 
-def test_adaptive_spreads_flows_over_lines_that_fill_up() -> None:
+def test_adaptive_expects_a_young_flow_to_go_on_as_it_began() -> None:
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    paths = [Line(1, rtt=0.02, rate=1e6), Line(2, rtt=0.02, rate=1e6)]
+    near, fast = Line(1, rtt=0.01, rate=1e6), Line(2, rtt=0.06, rate=1e7)
+    begun = flow_number(1)
 
-    for number in range(20):
-        chosen = scheduler.choose(flow_number(number), 1400, paths, 0.0)
-        chosen.in_flight_bytes += 50_000
-
-    assert paths[0].in_flight_bytes == paths[1].in_flight_bytes
+    assert send(scheduler, begun, [near, fast]) == 1
+    begun.octets = 500_000
+    assert send(scheduler, begun, [near, fast]) == 2
 
 
-def test_adaptive_keeps_a_flow_on_its_path_while_that_is_about_as_good() -> None:
+def test_adaptive_keeps_a_young_flow_where_it_is_while_that_is_about_as_good() -> None:
     rng = Random(6)
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
     flow = flow_number(1)
 
     chosen = [
-        send(scheduler, flow, [Line(n, rtt=rng.uniform(0.02, 0.025)) for n in (1, 2)], now=step / 5)
-        for step in range(1000)
+        send(scheduler, flow, [Line(n, rtt=rng.uniform(0.02, 0.0209)) for n in (1, 2)])
+        for _ in range(1000)
     ]
 
     assert len(set(chosen)) == 1
 
 
-def test_adaptive_moves_a_flow_to_a_clearly_better_path_but_not_at_once() -> None:
+def test_adaptive_sends_what_must_not_wait_where_it_arrives_soonest() -> None:
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    flow = flow_number(1)
-    first, second = Line(1, rtt=0.02), Line(2, rtt=0.03)
-    assert send(scheduler, flow, [first, second]) == 1
+    queued = [Line(1, rtt=0.01, waits=0.05), Line(2, rtt=0.04)]
+    lossy = [Line(1, rtt=0.03, lost=0.05), Line(2, rtt=0.034)]
+    unknown = [Line(1, rtt=None), Line(2, rtt=0.3)]
 
-    first.smoothed_rtt = first.base_rtt = 0.2
-
-    assert send(scheduler, flow, [first, second], now=STAY / 2) == 1
-    assert send(scheduler, flow, [first, second], now=STAY) == 2
-    first.smoothed_rtt = first.base_rtt = 0.001
-    assert send(scheduler, flow, [first, second], now=STAY * 1.5) == 2
-
-
-def test_adaptive_keeps_a_flow_on_the_line_that_the_flow_itself_has_filled() -> None:
-    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    flow = flow_number(1)
-    filled, idle = Line(1, rtt=0.01, rate=12e6), Line(2, rtt=0.025)
-    assert send(scheduler, flow, [filled, idle]) == 1
-
-    filled.smoothed_rtt = 0.08
-    filled.in_flight_bytes = 900_000
-
-    assert send(scheduler, flow, [filled, idle], now=STAY) == 1
-    assert send(scheduler, flow_number(2), [filled, idle], now=STAY) == 2
-
-
-def test_adaptive_moves_a_flow_at_once_when_its_path_is_gone() -> None:
-    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
-    flow = flow_number(1)
-    first, second = Line(1, rtt=0.02), Line(2, rtt=0.3)
-    assert send(scheduler, flow, [first, second]) == 1
-
-    assert send(scheduler, flow, [second], now=0.001) == 2
+    assert scheduler.choose_at_once(flow_number(1), queued, 0.0).path_id == 2
+    assert scheduler.choose_at_once(flow_number(1), lossy, 0.0).path_id == 2
+    assert scheduler.choose_at_once(flow_number(1), unknown, 0.0).path_id == 2

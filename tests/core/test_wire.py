@@ -3,7 +3,16 @@
 import pytest
 
 from multiwanbond.core import wire
-from multiwanbond.core.wire import Ack, Close, Frame, PathAck, Probe, ProbeReply
+from multiwanbond.core.wire import (
+    Ack,
+    Close,
+    Frame,
+    PathAck,
+    Probe,
+    ProbeReply,
+    Train,
+    TrainReport,
+)
 from multiwanbond.errors import DatagramError, DropReason
 
 PATH_ACK = PathAck(
@@ -14,9 +23,16 @@ PATH_ACK = PathAck(
     datagrams=7,
     octets=10_000,
     received_at=0x123456,
+    least_delay=0x0A0B0C,
     ranges=((3, 2), (0xFFFF, 0)),
 )
-FRAMES: list[Frame] = [Probe(65535), Ack((PATH_ACK, PATH_ACK._replace(path_id=4))), ProbeReply(1)]
+FRAMES: list[Frame] = [
+    Probe(65535),
+    Ack((PATH_ACK, PATH_ACK._replace(path_id=4))),
+    ProbeReply(1),
+    Train(9),
+    TrainReport(1, 9, 24, 25_000, 900),
+]
 
 
 def test_frames_are_read_as_they_were_written() -> None:
@@ -35,7 +51,9 @@ def test_the_golden_bytes_of_frames_do_not_change() -> None:
     plain = wire.encode_frames([Probe(0x0102), Ack((PATH_ACK,)), Close(1)])
 
     assert plain.hex() == (
-        "010102" "0301" "03ffffffffabcdefffff000000070000271012345602" "000302" "ffff00" "0401"
+        "010102" "0301"
+        "03ffffffffabcdefffff00000007000027101234560a0b0c02" "000302" "ffff00"
+        "0401"
     )  # fmt: skip
 
 

@@ -1,74 +1,53 @@
-"""Routing mode `adaptive`: each flow on the path that delivers it soonest."""
+"""Routing mode `adaptive`: a flow that proves to be bulk gets all paths, others the best one."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from multiwanbond.core.flow import Flow
 
-from .base import P, SchedulablePath, find_path
+from .base import UNMEASURED, P, SchedulablePath, find_path, quickest_with_credit, soonest
 
-LOSS_WEIGHT: Final = 20.0
-"""One per cent of loss counts like a fifth more delay (bonding study, section 4.2)."""
-UNMEASURED_RTT: Final = 1.0
-"""Seconds assumed of a path without a measurement: the last choice, but a choice."""
-FREE_BYTES: Final = 16384
-"""Bytes in flight that never count as backlog: ten full packets, what TCP sends into any line at
-once (RFC 6928). An idle path's rate is that of its probes; one packet must not look like seconds.
-"""
-STAY: Final = 0.25
-"""Seconds a flow stays before another path may win it."""
-MOVE_BELOW: Final = 0.7
-"""A flow moves to a path that delivers in less than this share of the current one's time: moving
-costs it disorder, so "slightly better" is not enough."""
-MOVE_GAIN: Final = 0.005
-"""... and in this many seconds less: on short lines a share alone is noise."""
+FIRST_BYTES: Final = 15_000
+"""Bytes expected of any flow that is not known better: ten packets, a server's first flight."""
+LEAST_RATE: Final = 10e3
+STAY: Final = 0.001
+"""Seconds by which another path must be sooner for a young flow to move."""
 
 
 class Adaptive:
-    """Puts a flow on the path that would deliver its packet soonest, and keeps it there.
+    """Gives bulk flows the quickest path that has credit, and keeps young ones together.
 
-    The delay of a path is half its round trip plus the time its backlog takes at the rate it lately
-    delivered, with a penalty for loss. The flow moves when its path is no longer usable, or another
-    has become clearly better. Its own path's queue is not held against that path, because it is the
-    flow's own doing and would follow it: with it, a download over 100 + 50 + 10 Mbit/s wandered to
-    the slowest line whenever it had filled the fastest (a third of the goodput). What counts is the
-    line's own delay and its loss.
-
-    One flow uses one path at a time. To stripe it over all lines, as the design wants, one must
-    know what each line can take before its queue shows it; that is the business of a rate
-    controller per path, which does not exist yet. Until then several flows add up, one does not.
+    Per-path pacing does the scheduling: the quickest path is always full first, and every other
+    gets what it can carry (bonding study, section 5.3: cleverer rules gain nothing or lose). A
+    young flow that did the same would wait for its last packets on the slowest path; it stays on
+    the path that finishes it soonest, counting what it has sent as what it will send.
     """
 
     __slots__ = ()
 
-    def choose(self, flow: Flow, size: int, paths: Sequence[P], now: float) -> P:
-        """Return the flow's path (see `Scheduler`)."""
-        current = find_path(flow.path_id, paths)
-        if current is not None and (now < flow.reconsider_at or len(paths) == 1):
-            return current
-        best = min(paths, key=lambda path: delivery_delay(path, now))
-        flow.reconsider_at = now + STAY
-        if current is not None and best is not current:
-            least, delay = delivery_delay(best, now), own_delay(current, now)
-            if least >= delay * MOVE_BELOW or least >= delay - MOVE_GAIN:
-                return current
-        flow.path_id = best.path_id
-        return best
+    def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
+        """Return the path for the next packets (see `Scheduler`)."""
+        if not flow.is_young:
+            return quickest_with_credit(paths)
+        path = home(flow, paths)
+        flow.path_id = path.path_id
+        return path if path.has_credit else None
+
+    def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
+        """Return the path that delivers a packet soonest (see `Scheduler`)."""
+        return soonest(paths, now)
 
 
-def own_delay(path: SchedulablePath, now: float) -> float:
-    """Return the seconds a packet takes on the line itself, weighted by its loss."""
-    return (path.base_rtt or UNMEASURED_RTT) / 2 * (1 + LOSS_WEIGHT * path.loss(now))
+def home(flow: Flow, paths: Sequence[P]) -> P:
+    """Return the path on which a young flow would be finished soonest."""
+    if len(paths) == 1:
+        return paths[0]
+    current = find_path(flow.path_id, paths)
+    size = max(flow.octets, FIRST_BYTES) + flow.backlog
+    return min(paths, key=lambda path: _finish(path, size) + (0.0 if path is current else STAY))
 
 
-def delivery_delay(path: SchedulablePath, now: float) -> float:
-    """Return the seconds a packet would take from now to its arrival, weighted by the loss."""
-    rtt = path.smoothed_rtt
-    if rtt is None:
-        rtt = UNMEASURED_RTT
-    delay = rtt / 2
-    rate = path.delivery_rate
-    if rate:
-        # A path that keeps up has one round trip's worth in flight; what goes beyond is backlog.
-        delay += max(path.in_flight_bytes - max(rate * rtt, FREE_BYTES), 0.0) / rate
-    return delay * (1 + LOSS_WEIGHT * path.loss(now))
+def _finish(path: SchedulablePath, size: int) -> float:
+    """Return the seconds that a flow of `size` bytes would take; the clocks' offset is in it."""
+    delay = UNMEASURED if path.delay is None else path.delay
+    return 2 * delay + size / max(path.rate, LEAST_RATE)

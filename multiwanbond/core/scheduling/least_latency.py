@@ -28,7 +28,12 @@ class LeastLatency:
     def __init__(self) -> None:
         self._current: int | None = None
 
-    def choose(self, flow: Flow, size: int, paths: Sequence[P], now: float) -> P:
+    def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
+        """Return the quickest path once it has credit (see `Scheduler`)."""
+        path = self.choose_at_once(flow, paths, now)
+        return path if path.has_credit else None
+
+    def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the quickest path (see `Scheduler`)."""
         quickest = paths[0]
         least = current_rtt = inf

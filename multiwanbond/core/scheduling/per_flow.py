@@ -19,7 +19,12 @@ class PerFlow:
 
     __slots__ = ()
 
-    def choose(self, flow: Flow, size: int, paths: Sequence[P], now: float) -> P:
+    def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
+        """Return the flow's path once it has credit (see `Scheduler`)."""
+        path = self.choose_at_once(flow, paths, now)
+        return path if path.has_credit else None
+
+    def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the flow's path (see `Scheduler`)."""
         path = find_path(flow.path_id, paths)
         if path is None:

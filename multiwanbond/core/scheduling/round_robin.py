@@ -8,10 +8,10 @@ from .base import P
 
 
 class RoundRobin:
-    """Gives each path the next packet or run in turn, whatever it can carry.
+    """Gives each path that has credit the next packets in turn.
 
-    Right for equal lines. With unequal ones the slowest sets the pace of every flow: its queue
-    fills while the others idle.
+    Right for equal lines. With unequal ones it adds disorder and nothing else: what a path can
+    carry is decided by its credit.
     """
 
     __slots__ = ("_turn",)
@@ -19,7 +19,16 @@ class RoundRobin:
     def __init__(self) -> None:
         self._turn = -1
 
-    def choose(self, flow: Flow, size: int, paths: Sequence[P], now: float) -> P:
+    def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
+        """Return the next path that has credit (see `Scheduler`)."""
+        for step in range(1, len(paths) + 1):
+            path = paths[(self._turn + step) % len(paths)]
+            if path.has_credit:
+                self._turn += step
+                return path
+        return None
+
+    def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the next path (see `Scheduler`)."""
         self._turn += 1
         return paths[self._turn % len(paths)]

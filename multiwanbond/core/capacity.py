@@ -1,0 +1,318 @@
+"""What one line can take: the rate and the window a path may use, found from the receiver's clock.
+
+The controller is "dq" of the bonding study (section 4.1): the delivery rate that the receiver saw
+is fed forward, and a small standing queue is the target. It needs no configured rate. It does not
+take loss for congestion, since radio lines lose one or two per cent whatever one sends, unless the
+loss is new, comes without a queue, and goes away with less traffic: then it is a policer or a very
+short queue. It does not trust the highest rate seen lately, as BBR does, once a queue stands:
+what arrives then *is* the capacity.
+"""
+
+from collections import deque
+from math import inf, sqrt
+from typing import Final
+
+from multiwanbond.core.ledger import Settled, round_trip
+from multiwanbond.core.rtt import OneWayDelay, RttEstimator
+from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK, PathAck
+
+DATAGRAM: Final = 1500
+"""Bytes; no line of ours carries larger ones, and a queue of less than a few makes no sense."""
+FEEDBACK: Final = 0.01
+"""Seconds an ack may be younger than what it answers."""
+LEAST_RATE: Final = 30e3
+"""Bytes a second that a path is always allowed: a quarter of a megabit."""
+
+# --- from the bonding study, section 4.1, unless said otherwise -------------------------------
+
+TARGET_QUEUE: Final = 0.006
+"""Seconds of standing queue. 3 ms use 2 % less of an LTE line; 15 ms use no more, and calls wait
+longer."""
+MOST_JITTER: Final = 0.02
+"""Seconds of jitter that are added to the target at most."""
+TRAIN_SHARE: Final = 0.8
+"""Of the rate that a train showed, at the start: trains overshoot on lines that aggregate."""
+MEMORY: Final = 0.5
+"""Seconds for which the best rate counts while no queue stands; four round trips if longer."""
+LEAST_SPAN: Final = 0.03
+MOST_SPAN: Final = 0.1
+"""Seconds of the receiver's clock that one rate is measured over: a round trip within these."""
+GROWTH: Final = (0.12, 0.25, 0.5)
+"""How much faster than measured to send while no queue shows: at first, after 3 round trips in
+which none did, and after 6."""
+MOST_RETREAT: Final = 0.6
+FLOOR: Final = 0.5
+"""Share of the long-term rate that is kept against a queue of others (a download beside ours on the
+same modem). Without it the bond is left a sixth of its line, with it almost half."""
+FLOOR_DECAY: Final = 30.0
+"""Seconds in which the memory of a rate that is gone fades."""
+DEEP_QUEUE: Final = 0.04
+"""Seconds of queue above which that memory fades fast: a line that slowed down, not a neighbour."""
+EXCESS_LOSS: Final = 0.03
+"""Loss above the line's own that may mean a policer or a short queue."""
+HEAVY_LOSS: Final = 0.10
+CEILING_REST: Final = 1.0
+CEILING_STEP: Final = 0.2
+"""Seconds a loss ceiling rests, and then between rises of one per cent."""
+
+
+class Capacity:
+    """Rate and window of one path, by its acks.
+
+    `rate` is what may leave in bytes a second, `window` how many bytes may be under way. `measured`
+    is what the line is believed to deliver.
+    """
+
+    __slots__ = (
+        "_base_loss",
+        "_calm_rounds",
+        "_ceiling",
+        "_ceiling_moved_at",
+        "_excesses",
+        "_full_rate",
+        "_full_rounds",
+        "_has_spare",
+        "_is_searching",
+        "_loss_window_at",
+        "_lost",
+        "_peaks",
+        "_points",
+        "_received",
+        "_remembered",
+        "_round_end",
+        "_rtt",
+        "_spare_sequence",
+        "measured",
+        "rate",
+        "window",
+    )
+
+    def __init__(self) -> None:
+        self.measured = 0.0
+        self.rate = 250e3
+        self.window = 40e3
+        self._rtt = RttEstimator()  # acks by any way back count: it is how long feedback takes
+        self._is_searching = True
+        self._points: deque[tuple[float, int]] = deque()  # (receiver's clock, bytes)
+        self._peaks: deque[tuple[float, float]] = deque()  # (when, rate), rates descending
+        self._has_spare = True
+        self._spare_sequence = 0
+        self._round_end = 0
+        self._calm_rounds = 0
+        self._full_rounds = 0
+        self._full_rate = 0.0
+        self._remembered = 0.0
+        self._ceiling = inf
+        self._ceiling_moved_at = 0.0
+        self._excesses = 0
+        self._base_loss = 0.0
+        self._lost = 0
+        self._received = 0
+        self._loss_window_at = 0.0
+
+    # --- what happened
+
+    def on_train(self, rate: float, now: float) -> None:
+        """A train of datagrams sent back to back arrived at `rate` bytes a second."""
+        self._is_searching = False
+        self._believe(TRAIN_SHARE * rate, now)
+        self.rate = max(self.measured, LEAST_RATE)
+        self._set_window(self.measured, TARGET_QUEUE)
+
+    def on_return(self, share: float, now: float) -> None:
+        """The path works again after a silence; begin with a share of what it could do."""
+        self._believe(share * self.measured, now)
+        self._ceiling = inf
+        self.rate = max(self.measured, LEAST_RATE)
+
+    def note_spare(self, next_sequence: int) -> None:
+        """Note that more could have been sent: until this is acked, rates say little."""
+        self._has_spare = True
+        self._spare_sequence = next_sequence
+
+    def on_ack(
+        self,
+        ack: PathAck,
+        settled: Settled,
+        delay: OneWayDelay,
+        *,
+        acked: int,
+        next_sequence: int,
+        now: float,
+    ) -> None:
+        """Adjust rate and window to what the peer reports.
+
+        Args:
+            ack: the newest.
+            settled: what it said about how many.
+            delay: the path's one-way delay, the ack included.
+            acked: the highest path sequence received.
+            next_sequence: the first one not sent yet.
+            now: the caller's clock.
+        """
+        rtt = round_trip(ack, now)
+        if rtt is not None:
+            self._rtt.on_sample(rtt, now)
+        rate = self._delivery_rate(ack)
+        if self._has_spare and acked >= self._spare_sequence + 3:
+            self._has_spare = False
+        is_new_round = acked >= self._round_end
+        if is_new_round:
+            self._round_end = next_sequence
+        target = max(TARGET_QUEUE, 3 * DATAGRAM / max(self.measured, LEAST_RATE))
+        patience = min(delay.jitter, MOST_JITTER)
+        self._count_losses(settled, rate, delay.queue, target + patience, now)
+        if self._is_searching:
+            self._search(rate, delay, is_new_round=is_new_round, now=now)
+        else:
+            self._follow(rate, delay.queue, target, patience, is_new_round=is_new_round, now=now)
+
+    # --- measuring
+
+    @property
+    def _smoothed(self) -> float:
+        return self._rtt.smoothed or 0.05
+
+    @property
+    def _least_rtt(self) -> float:
+        return self._rtt.base or 0.05
+
+    def _delivery_rate(self, ack: PathAck) -> float:
+        """Return bytes a second over the last moments, by the receiver's clock; 0: too few."""
+        points = self._points
+        received_at, octets = ack.received_at * TIME_UNIT, ack.octets
+        if points:
+            last_at, last_octets = points[-1]
+            step = ack.received_at - round(last_at / TIME_UNIT) & TIMESTAMP_MASK
+            received_at = last_at + step * TIME_UNIT
+            octets = last_octets + (ack.octets - last_octets & 0xFFFFFFFF)
+        points.append((received_at, octets))
+        span = min(max(self._smoothed, LEAST_SPAN), MOST_SPAN)
+        while len(points) > 2 and points[1][0] <= received_at - span:
+            points.popleft()
+        elapsed = received_at - points[0][0]
+        return (octets - points[0][1]) / elapsed if elapsed > 0.008 else 0.0
+
+    def _count_losses(
+        self, settled: Settled, rate: float, queue: float, target: float, now: float
+    ) -> None:
+        """Lower the ceiling if the line loses more than it used to and no queue explains it."""
+        self._lost += max(settled.expected - settled.received, 0)
+        self._received += settled.received
+        if now - self._loss_window_at <= max(self._smoothed, 0.05):
+            return
+        lost, total = self._lost, self._lost + self._received
+        self._lost = self._received = 0
+        self._loss_window_at = now
+        if total < 20:
+            return
+        share = lost / total
+        deviation = 2 * sqrt(max(self._base_loss, 0.002) / total)
+        if self._is_searching or share <= self._base_loss + max(EXCESS_LOSS, deviation):
+            self._excesses = 0
+        else:
+            self._excesses += 1
+            if lost >= 3 and queue < 2 * target and (self._excesses >= 2 or share > HEAVY_LOSS):
+                self._lower_ceiling(rate, now)
+        self._base_loss += (share - self._base_loss) * (0.05 if share > self._base_loss else 0.3)
+
+    def _lower_ceiling(self, rate: float, now: float) -> None:
+        if self._ceiling == inf:
+            self._ceiling = 0.98 * max(self.measured, rate)
+        else:
+            least = 0.98 * rate
+            self._ceiling = max(0.98 * min(self._ceiling, max(rate, 0.9 * self.measured)), least)
+        self._ceiling_moved_at = now
+        self._excesses = 0
+
+    # --- deciding
+
+    def _search(self, rate: float, delay: OneWayDelay, *, is_new_round: bool, now: float) -> None:
+        """Double until a queue shows or the rate stops growing: no train told where to begin."""
+        self.measured = max(self.measured, rate)
+        if is_new_round and not self._has_spare:
+            if self.measured >= 1.25 * self._full_rate:
+                self._full_rate, self._full_rounds = self.measured, 0
+            else:
+                self._full_rounds += 1
+        is_queueing = delay.queue > max(0.01, self._least_rtt / 4) + 2 * delay.jitter
+        if is_queueing or self._full_rounds >= 3:
+            self._is_searching = False
+            self._believe(rate or self.measured, now)
+        self.rate = max(2 * self.measured, 250e3)
+        self.window = max(2.5 * self.measured * (self._least_rtt + FEEDBACK), 40e3)
+
+    def _follow(
+        self,
+        rate: float,
+        queue: float,
+        target: float,
+        patience: float,
+        *,
+        is_new_round: bool,
+        now: float,
+    ) -> None:
+        """Send what the line delivers, and as much more or less as brings the queue to target."""
+        if rate:
+            self._update_measured(rate, is_saturated=queue > 2 * (target + patience), now=now)
+        if is_new_round:
+            if not self._has_spare and queue < target + patience and self._ceiling == inf:
+                self._calm_rounds += 1
+            elif queue > 2 * (target + patience) or self._ceiling < inf:
+                self._calm_rounds = 0
+        self._raise_ceiling(now)
+        floor = self._floor(queue, patience)
+        wanted = max(self.measured * self._gain(queue, target + patience), floor)
+        self.rate = max(min(wanted, self._ceiling), LEAST_RATE)
+        if floor > self.measured:
+            self._set_window(floor, target, queue)
+        else:
+            self._set_window(self.measured, target)
+
+    def _update_measured(self, rate: float, *, is_saturated: bool, now: float) -> None:
+        if is_saturated and not self._has_spare:
+            step = rate - self.measured
+            self._believe(self.measured + (0.3 * step if step < 0 else step), now)
+            return
+        peaks = self._peaks
+        if not self._has_spare or rate > self.measured:
+            while peaks and peaks[-1][1] <= rate:
+                peaks.pop()
+            peaks.append((now, rate))
+        while len(peaks) > 1 and peaks[0][0] < now - max(MEMORY, 4 * self._smoothed):
+            peaks.popleft()
+        if peaks:
+            self.measured = peaks[0][1]
+
+    def _believe(self, rate: float, now: float) -> None:
+        self.measured = rate
+        self._peaks.clear()
+        self._peaks.append((now, rate))
+
+    def _gain(self, queue: float, target: float) -> float:
+        """Return what to multiply the measured rate with."""
+        if self._calm_rounds >= 3 and queue <= target:
+            return 1 + GROWTH[2 if self._calm_rounds >= 6 else 1]
+        horizon = max(2 * (self._least_rtt + FEEDBACK), 0.04)
+        return 1 + min(max((target - queue) / horizon, -MOST_RETREAT), GROWTH[0])
+
+    def _raise_ceiling(self, now: float) -> None:
+        if self._ceiling == inf:
+            return
+        if now - self._ceiling_moved_at > CEILING_REST:
+            self._ceiling *= 1.01
+            self._ceiling_moved_at = now - CEILING_REST + CEILING_STEP
+        if self._ceiling > 1.3 * self.measured:
+            self._ceiling = inf
+
+    def _floor(self, queue: float, patience: float) -> float:
+        remembered = max(self.measured, self._remembered * (1 - FEEDBACK / FLOOR_DECAY))
+        if queue > DEEP_QUEUE + patience:
+            remembered = max(self.measured, 0.97 * remembered)
+        self._remembered = remembered
+        return FLOOR * remembered
+
+    def _set_window(self, rate: float, target: float, queue: float = 0.0) -> None:
+        span = self._least_rtt + FEEDBACK + 2 * target + 0.01 + queue
+        span += 2 * min(self._rtt.deviation, MOST_JITTER)
+        self.window = max(rate * span, 6 * DATAGRAM)

@@ -1,0 +1,176 @@
+"""What leaves when, and by which path: urgent packets at once, then repairs, then flows in turn.
+
+A packet waits in one queue until a path has credit for it, and is numbered only then: what the
+queue drops makes no hole, and no packet is stuck behind a line that has just become slow.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.datagram import Transmit
+from multiwanbond.core.flow import Flow, FlowTable
+from multiwanbond.core.ip import flow_key
+from multiwanbond.core.keys import TransportKey
+from multiwanbond.core.outbound import Outbound
+from multiwanbond.core.pacer import TICK
+from multiwanbond.core.path import Path
+from multiwanbond.core.path_state import PathState
+from multiwanbond.core.queue import LEAST_LIMIT, FairQueue, Piece
+from multiwanbond.core.repair import OLDEST, Lost
+from multiwanbond.core.scheduling import Scheduler, make_scheduler
+from multiwanbond.core.scheduling.base import soonest
+from multiwanbond.core.settings import RoutingMode
+
+MOST_URGENT_WAIT: Final = 0.05
+"""Seconds that a path may be ahead of its rate and still take urgent packets; if all are further,
+these are a flood, and wait like others."""
+REPAIR_AHEAD: Final = 0.002
+"""Seconds that a path may be ahead of its rate and still take a repair (study, section 4.2)."""
+REPAIR_LOSS_WEIGHT: Final = 5.0
+QUEUE_TIME: Final = 0.2
+"""Seconds of all paths' rates together that may wait; CoDel keeps it shorter in the long run."""
+MOST_LIMIT: Final = 16 * 1024 * 1024
+
+
+class Dispatch:
+    """The sending half of a bond."""
+
+    __slots__ = (
+        "_flows",
+        "_outbound",
+        "_paths",
+        "_prompt_paths",
+        "_queue",
+        "_repairs",
+        "_scheduler",
+        "_wake_at",
+        "unsendable_packets",
+    )
+
+    def __init__(self, mode: RoutingMode) -> None:
+        self.unsendable_packets = 0
+        """Packets that came while there was no path or no key at all."""
+        self._flows = FlowTable()
+        self._scheduler: Scheduler = make_scheduler(mode)
+        self._queue: FairQueue[Path] = FairQueue()
+        self._repairs: deque[Lost] = deque()
+        self._outbound = Outbound()
+        self._wake_at: float | None = None
+        self._paths: Sequence[Path] = ()
+        self._prompt_paths: Sequence[Path] = ()
+
+    def use(self, paths: Sequence[Path]) -> None:
+        """Send by these paths from now on; by the healthy ones of them what must be quick."""
+        self._paths = paths
+        self._prompt_paths = [path for path in paths if path.state is PathState.UP] or paths
+
+    @property
+    def outbound(self) -> Outbound:
+        """Numbers and seals; frames leave through it directly."""
+        return self._outbound
+
+    @property
+    def dropped_packets(self) -> int:
+        """Packets the queue took out, to tell their senders to slow down."""
+        return self._queue.dropped
+
+    # --- what is to leave
+
+    def handle_bursts(self, bursts: Iterable[Burst], key: TransportKey | None, now: float) -> None:
+        """Send urgent packets, and let the others wait for `drain`."""
+        lookup, push = self._flows.lookup, self._queue.push
+        for burst in bursts:
+            if key is None or not self._paths:
+                self.unsendable_packets += burst.segment_count
+                continue
+            packet = burst.packet
+            flow = lookup(flow_key(packet), now)
+            size = len(packet)
+            flow.octets += size
+            if flow.is_sparse(size, now) and self._send_urgent(burst, flow, key, now):
+                continue
+            push(flow, burst, now)
+
+    def _send_urgent(self, burst: Burst, flow: Flow, key: TransportKey, now: float) -> bool:
+        path = self._scheduler.choose_at_once(flow, self._prompt_paths, now)
+        if path.wait(now) > MOST_URGENT_WAIT:
+            return False
+        piece = Piece(burst, 0, burst.segment_count, len(burst.packet))
+        path.on_left(self._outbound.send(piece, flow, path, key, now, is_urgent=True), now)
+        return True
+
+    def repair(self, lost: Iterable[Lost]) -> None:
+        """Send packets again as soon as paths have credit, urgent ones first."""
+        for each in lost:
+            if each.is_urgent:
+                self._repairs.appendleft(each)
+            else:
+                self._repairs.append(each)
+
+    # --- leaving
+
+    def drain(self, key: TransportKey | None, now: float) -> None:
+        """Let leave what the paths have credit for."""
+        self._wake_at = None
+        paths = self._paths
+        if key is None or not paths or not (self._queue or self._repairs):
+            return
+        rate = sum(path.rate for path in paths)
+        self._queue.limit = min(max(int(rate * QUEUE_TIME), LEAST_LIMIT), MOST_LIMIT)
+        for path in paths:
+            path.refill(now)
+        self._send_repairs(paths, key, now)
+        self._send_in_turn(paths, key, now)
+        is_empty = not self._queue
+        for path in paths:
+            if is_empty or path.has_credit:
+                path.capacity.note_spare(path.ledger.next_sequence)
+        self._set_wake_up(paths, now)
+
+    def _send_repairs(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:
+        repairs = self._repairs
+        while repairs:
+            lost = repairs[0]
+            if now - lost.sent_at < OLDEST:
+                path = soonest(paths, now, loss_weight=REPAIR_LOSS_WEIGHT)
+                if path.wait(now) > REPAIR_AHEAD and not lost.is_urgent:
+                    return
+                path.on_left(self._outbound.send_again(lost, path, key, now), now)
+            repairs.popleft()
+
+    def _send_in_turn(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:
+        queue, scheduler, send = self._queue, self._scheduler, self._outbound.send
+
+        def choose(flow: Flow) -> Path | None:
+            return scheduler.choose(flow, paths, now)
+
+        while True:
+            turn = queue.next(choose)
+            if turn is None:
+                return
+            flow_queue, path = turn
+            piece = queue.pull(flow_queue, path.credit, now)
+            if piece is not None:
+                path.on_left(send(piece, flow_queue.flow, path, key, now, is_urgent=False), now)
+
+    def _set_wake_up(self, paths: Sequence[Path], now: float) -> None:
+        """Wake when a path that is spent has credit again, but not every moment."""
+        if not self._queue and not self._repairs:
+            return
+        times = [path.pacer.next_at for path in paths if not path.has_credit and not path.is_full]
+        if times:
+            self._wake_at = max(min(times), now + TICK)
+
+    def deadline(self) -> float | None:
+        """When `drain` has something to do even if nothing happens."""
+        return self._wake_at
+
+    def expire_idle(self, now: float) -> None:
+        """Forget flows that have been silent for long."""
+        self._flows.expire_idle(now)
+
+    def poll_transmit(self) -> Iterator[Transmit]:
+        """Yield what is to be sent now."""
+        return self._outbound.poll_transmit()

@@ -1,0 +1,249 @@
+"""The backlog of a bond: one queue per flow, served in turn, kept short by CoDel.
+
+It is the only queue of ours: a packet waits here, where it can still take any path and has no
+number yet, and not in modems (late binding). Flows take turns by bytes (deficit round robin), new
+ones first, so that nobody waits behind a download but the download (RFC 8290). CoDel (RFC 8289)
+drops, or marks where the sender can be told so, when a flow's packets have waited for too long.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from math import sqrt
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.flow import Flow
+from multiwanbond.core.ip import mark_congestion
+
+TARGET: Final = 0.06
+INTERVAL: Final = 0.3
+"""Seconds. Long, since the round trip is that of the slowest path plus this queue: 5 and 100 ms
+cost one download 7 to 20 % (bonding study, section 5.7). Others do not wait in it."""
+FEW: Final = 3000
+"""Bytes of backlog below which nothing is dropped: two packets are no queue."""
+QUANTUM: Final = 1514
+"""Bytes a flow may send in its turn (RFC 8290, section 4.3)."""
+YOUNG_SHARE: Final = 4
+"""Quanta of a young flow: it catches up with its ten first packets (second study, section 3)."""
+LEAST_LIMIT: Final = 256 * 1024
+
+Path = TypeVar("Path")
+
+
+class Piece(NamedTuple):
+    """A packet, or consecutive segments of a run, ready to be sent."""
+
+    burst: Burst
+    offset: int
+    """Of the first segment's payload in the run's; 0 for a packet."""
+    segments: int
+    """How many; 1 for a packet."""
+    octets: int
+    """Inner bytes, every segment's header counted."""
+
+
+class Codel:
+    """The law that says when to drop (RFC 8289, section 5)."""
+
+    __slots__ = ("_above_until", "_count", "_is_dropping", "_next_at")
+
+    def __init__(self) -> None:
+        self._above_until = 0.0
+        self._is_dropping = False
+        self._next_at = 0.0
+        self._count = 0
+
+    def should_drop(self, sojourn: float, backlog: int, now: float) -> bool:
+        """Judge the packet at the head, which has waited for `sojourn` seconds."""
+        if sojourn < TARGET or backlog < FEW:
+            self._above_until = 0.0
+            self._is_dropping = False
+            return False
+        if not self._above_until:
+            self._above_until = now + INTERVAL
+            return False
+        if self._is_dropping:
+            if now < self._next_at:
+                return False
+            self._count += 1
+            self._next_at += INTERVAL / sqrt(self._count)
+            return True
+        if now < self._above_until:
+            return False
+        self._is_dropping = True
+        was_lately = self._count > 2 and now - self._next_at < 8 * INTERVAL
+        self._count = self._count - 2 if was_lately else 1
+        self._next_at = now + INTERVAL / sqrt(self._count)
+        return True
+
+
+class FlowQueue:
+    """What waits of one flow."""
+
+    __slots__ = ("_bursts", "_codel", "_taken", "deficit", "dropped", "flow", "is_listed", "octets")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow: Final = flow
+        self.octets = 0
+        """Bytes of what waits, runs counted with one header."""
+        self.deficit = 0
+        self.is_listed = False
+        self.dropped = 0
+        """Packets CoDel took out."""
+        self._bursts: deque[tuple[Burst, float]] = deque()
+        self._taken = 0  # payload bytes of the first run that have left already
+        self._codel = Codel()
+
+    def push(self, burst: Burst, now: float) -> None:
+        """Add a burst at the end."""
+        self._bursts.append((burst, now))
+        self.octets += len(burst.packet)
+
+    def drop_last(self) -> int:
+        """Take out what came last; return how many packets that was."""
+        burst, _ = self._bursts.pop()
+        left = burst.segment_count
+        self.octets -= len(burst.packet)
+        if not self._bursts:
+            if burst.segment_size:
+                left -= self._taken // burst.segment_size
+            self.octets = self._taken = 0
+        return left
+
+    def pull(self, budget: float, now: float) -> Piece | None:
+        """Take out what may leave now: a packet, or the segments that fit into `budget` bytes.
+
+        At least one segment is returned; None if CoDel dropped all there was.
+        """
+        while self._bursts:
+            burst, arrived_at = self._bursts[0]
+            if not self._codel.should_drop(now - arrived_at, self.octets, now):
+                return self._take(burst, budget)
+            piece = self._take(burst, 0.0)
+            marked = mark_congestion(piece.burst)
+            if marked is not None:
+                return piece._replace(burst=marked)
+            self.dropped += 1
+        return None
+
+    def _take(self, burst: Burst, budget: float) -> Piece:
+        size = burst.segment_size
+        if not size:
+            self._bursts.popleft()
+            self.octets -= len(burst.packet)
+            return Piece(burst, 0, 1, len(burst.packet))
+        header = burst.header_length
+        payload = len(burst.packet) - header
+        offset = self._taken
+        left = -(-(payload - offset) // size)
+        count = min(max(int(budget // (size + header)), 1), left)
+        taken = min(offset + count * size, payload)
+        self.octets -= taken - offset
+        if taken == payload:
+            self._bursts.popleft()
+            self.octets -= header
+            self._taken = 0
+        else:
+            self._taken = taken
+        return Piece(burst, offset, count, taken - offset + count * header)
+
+
+class FairQueue(Generic[Path]):
+    """All flows that wait, in the order of their turns."""
+
+    __slots__ = ("_new", "_old", "_queues", "dropped", "limit", "octets")
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self.limit = LEAST_LIMIT
+        """Bytes; more than these are not kept: the flow that has most waiting loses its last."""
+        self.dropped = 0
+        """Packets that the limit or CoDel took out."""
+        self._queues: dict[Flow, FlowQueue] = {}
+        self._new: deque[FlowQueue] = deque()
+        self._old: deque[FlowQueue] = deque()
+
+    def __bool__(self) -> bool:
+        return self.octets > 0
+
+    def push(self, flow: Flow, burst: Burst, now: float) -> None:
+        """Let a burst wait for its flow's turn."""
+        queue = self._queues.get(flow)
+        if queue is None:
+            queue = self._queues[flow] = FlowQueue(flow)
+            queue.deficit = _quantum(flow)
+            self._new.append(queue)
+        queue.push(burst, now)
+        flow.backlog = queue.octets
+        self.octets += len(burst.packet)
+        while self.octets > self.limit:
+            self._drop_from(max(self._queues.values(), key=lambda each: each.octets))
+
+    def _drop_from(self, queue: FlowQueue) -> None:
+        before = queue.octets
+        self.dropped += queue.drop_last()
+        self._account(queue, before)
+
+    def _account(self, queue: FlowQueue, before: int) -> None:
+        self.octets += queue.octets - before
+        queue.flow.backlog = queue.octets
+
+    def next(self, choose: Callable[[Flow], Path | None]) -> tuple[FlowQueue, Path] | None:
+        """Return the flow whose turn it is and its path; None if no flow has one that is free.
+
+        Args:
+            choose: returns the path for a flow's next packet, or None if the flow must wait. Such
+                a flow keeps its place and does not hold up others.
+        """
+        for turns in (self._new, self._old):
+            waiting: list[FlowQueue] = []
+            found = self._next_of(turns, choose, waiting)
+            turns.extendleft(reversed(waiting))
+            if found is not None:
+                return found
+        return None
+
+    def _next_of(
+        self,
+        turns: deque[FlowQueue],
+        choose: Callable[[Flow], Path | None],
+        waiting: list[FlowQueue],
+    ) -> tuple[FlowQueue, Path] | None:
+        while turns:
+            queue = turns[0]
+            if not queue.octets:
+                turns.popleft()
+                self._leave(queue, was_new=turns is self._new)
+            elif queue.deficit <= 0:
+                # Alone, a flow need not save up for what it has just sent.
+                saved = 0 if len(self._queues) == 1 else queue.deficit
+                queue.deficit = saved + _quantum(queue.flow)
+                turns.popleft()
+                self._old.append(queue)
+            else:
+                path = choose(queue.flow)
+                if path is not None:
+                    return queue, path
+                waiting.append(turns.popleft())
+        return None
+
+    def _leave(self, queue: FlowQueue, *, was_new: bool) -> None:
+        if was_new:
+            # Once round with the old ones, so that it cannot be new again at once (RFC 8290, 4.2).
+            self._old.append(queue)
+        else:
+            del self._queues[queue.flow]
+
+    def pull(self, queue: FlowQueue, budget: float, now: float) -> Piece | None:
+        """Take a piece out of a flow's queue; None if CoDel left nothing."""
+        before, dropped = queue.octets, queue.dropped
+        piece = queue.pull(budget, now)
+        self.dropped += queue.dropped - dropped
+        self._account(queue, before)
+        if piece is not None:
+            queue.deficit -= piece.octets
+        return piece
+
+
+def _quantum(flow: Flow) -> int:
+    return QUANTUM * (YOUNG_SHARE if flow.is_young else 1)

@@ -1,0 +1,86 @@
+"""A train: full datagrams sent back to back, whose spread on arrival tells the line's rate.
+
+Without it a slow line is only discovered once a sender overflows the fast ones, which senders that
+model the path (BBR) never do (bonding study, pitfall 12 and section 5.2).
+"""
+
+from collections import deque
+from typing import Final
+
+from multiwanbond.core.wire import TIME_UNIT, TrainReport, ticks
+
+LENGTH: Final = 24
+"""Datagrams: 36 kB, what a mobile plan does not notice and most queues hold."""
+LEAST_COUNT: Final = 6
+"""Arrivals that a rate can be told from: the first quarter is left out, it may have met nobody."""
+SETTLED_AFTER: Final = 0.5
+"""Seconds after a train in which reports about it are believed."""
+_LEAST_SPAN: Final = 100e-6
+"""Seconds; what arrives within one wake-up of the receiver has no spread that one could read."""
+
+
+class Arriving:
+    """The receiving side: the newest train of one path."""
+
+    __slots__ = ("_arrivals", "_has_news", "_train_id")
+
+    def __init__(self) -> None:
+        self._train_id: int | None = None
+        self._arrivals: deque[tuple[float, int]] = deque(maxlen=LENGTH)
+        self._has_news = False
+
+    def on_datagram(self, train_id: int, octets: int, now: float) -> None:
+        """Note a datagram of a train; another id begins anew."""
+        if train_id != self._train_id:
+            self._train_id = train_id
+            self._arrivals.clear()
+        self._arrivals.append((now, octets))
+        self._has_news = True
+
+    def take_report(self, path_id: int) -> TrainReport | None:
+        """Return what there is to say and was not said before."""
+        if not self._has_news or self._train_id is None:
+            return None
+        self._has_news = False
+        arrivals = list(self._arrivals)
+        skipped = len(arrivals) // 4
+        first_at = arrivals[skipped][0]
+        return TrainReport(
+            path_id=path_id,
+            train_id=self._train_id,
+            datagrams=len(arrivals),
+            octets=sum(octets for _, octets in arrivals[skipped + 1 :]),
+            span=ticks(arrivals[-1][0]) - ticks(first_at),
+        )
+
+
+class Sent:
+    """The sending side: which train is out, and what its reports mean."""
+
+    __slots__ = ("_is_wanted", "_sent_at", "train_id")
+
+    def __init__(self) -> None:
+        self.train_id = 0
+        self._sent_at = 0.0
+        self._is_wanted = True
+
+    def want(self) -> None:
+        """Ask for a train as soon as the path works: what was known of its rate is void."""
+        self._is_wanted = True
+
+    def take_wish(self, now: float) -> bool:
+        """Say whether a train is to leave now; if so, under the next id."""
+        if not self._is_wanted:
+            return False
+        self._is_wanted = False
+        self.train_id = (self.train_id + 1) & 0xFF
+        self._sent_at = now
+        return True
+
+    def rate(self, report: TrainReport, now: float) -> float | None:
+        """Return bytes a second, or None if the report says nothing about the last train."""
+        if report.train_id != self.train_id or report.datagrams < LEAST_COUNT:
+            return None
+        if now - self._sent_at > SETTLED_AFTER:
+            return None
+        return report.octets / max(report.span * TIME_UNIT, _LEAST_SPAN)
