@@ -352,7 +352,7 @@ class Bond:
 
     def poll_deliver(self, now: float) -> list[Burst]:
         """Return the bursts whose turn has come."""
-        return self._inbound.poll_deliver(now)
+        return self._dispatch.thin(self._inbound.poll_deliver(now), now)
 
     def take_malformed(self) -> int:
         """Return how many authentic packets turned out to be none since the last call."""

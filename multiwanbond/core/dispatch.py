@@ -10,7 +10,7 @@ from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Transmit
-from multiwanbond.core.flow import Flow, FlowTable
+from multiwanbond.core.flow import SMALL, Flow, FlowTable
 from multiwanbond.core.ip import flow_key
 from multiwanbond.core.keys import TransportKey
 from multiwanbond.core.outbound import Outbound
@@ -22,6 +22,8 @@ from multiwanbond.core.repair import OLDEST, Lost
 from multiwanbond.core.scheduling import Scheduler, make_scheduler
 from multiwanbond.core.scheduling.base import soonest
 from multiwanbond.core.settings import RoutingMode
+from multiwanbond.core.slow_start import AckThinner
+from multiwanbond.core.timers import earliest
 
 MOST_URGENT_WAIT: Final = 0.05
 """Seconds that a path may be ahead of its rate and still take urgent packets; if all are further,
@@ -45,6 +47,7 @@ class Dispatch:
         "_queue",
         "_repairs",
         "_scheduler",
+        "_thinner",
         "_wake_at",
         "unsendable_packets",
     )
@@ -57,6 +60,7 @@ class Dispatch:
         self._queue: FairQueue[Path] = FairQueue()
         self._repairs: deque[Lost] = deque()
         self._outbound = Outbound()
+        self._thinner = AckThinner()
         self._wake_at: float | None = None
         self._paths: Sequence[Path] = ()
         self._prompt_paths: Sequence[Path] = ()
@@ -89,6 +93,8 @@ class Dispatch:
             flow = lookup(flow_key(packet), now)
             size = len(packet)
             flow.octets += size
+            if size > SMALL and flow.is_tcp:
+                self._thinner.on_data(flow, burst, now)
             if flow.is_sparse(size, now) and self._send_urgent(burst, flow, key, now):
                 continue
             push(flow, burst, now)
@@ -115,7 +121,11 @@ class Dispatch:
         """Let leave what the paths have credit for."""
         self._wake_at = None
         paths = self._paths
-        if key is None or not paths or not (self._queue or self._repairs):
+        if key is None or not paths:
+            return
+        if not self._queue and not self._repairs:
+            for path in paths:
+                path.capacity.note_spare(path.ledger.next_sequence)
             return
         rate = sum(path.rate for path in paths)
         self._queue.limit = min(max(int(rate * QUEUE_TIME), LEAST_LIMIT), MOST_LIMIT)
@@ -163,9 +173,13 @@ class Dispatch:
         if times:
             self._wake_at = max(min(times), now + TICK)
 
+    def thin(self, bursts: list[Burst], now: float) -> list[Burst]:
+        """Return what to deliver now of packets from the peer: acks of young flows may wait."""
+        return self._thinner.thin(bursts, self._paths, now) if self._thinner.is_busy else bursts
+
     def deadline(self) -> float | None:
-        """When `drain` has something to do even if nothing happens."""
-        return self._wake_at
+        """When `drain` or `thin` has something to do even if nothing happens."""
+        return earliest((self._wake_at, self._thinner.deadline()))
 
     def expire_idle(self, now: float) -> None:
         """Forget flows that have been silent for long."""

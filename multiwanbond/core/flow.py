@@ -1,9 +1,12 @@
 """What is remembered about each inner flow while it lasts."""
 
 from collections import OrderedDict
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from multiwanbond.core.ip import TCP, UDP
+
+if TYPE_CHECKING:
+    from multiwanbond.core.slow_start import SlowStart
 
 MOST_FLOWS: Final = 65536
 """About 25 MB. Whoever opens more at a time makes the longest unused ones be forgotten, which
@@ -23,6 +26,8 @@ SMALL: Final = 128
 _TCP_KEY: Final = bytes([TCP])
 _UDP_KEY: Final = bytes([UDP])
 """Flow keys begin with the protocol."""
+_WITH_PORTS: Final = (13, 37)
+"""Bytes of a flow key that has ports."""
 
 
 class Flow:
@@ -35,9 +40,11 @@ class Flow:
         "key",
         "last_sequence",
         "last_used",
+        "moved_at",
         "octets",
         "path_id",
-        "reconsider_at",
+        "slow_start",
+        "waited",
     )
 
     def __init__(self, key: bytes, now: float) -> None:
@@ -48,12 +55,16 @@ class Flow:
         self.last_used = now
         self.path_id: int | None = None
         """The path a sticky routing mode keeps it on; None: not chosen yet."""
-        self.reconsider_at = now
-        """When the routing mode may look again whether that path is still the right one."""
+        self.moved_at = now
+        """When it came to that path."""
         self.octets = 0
         """Bytes it has sent, those that wait included."""
         self.backlog = 0
         """Bytes of it that wait in our queue."""
+        self.waited = 0.0
+        """Seconds that what left last had waited there."""
+        self.slow_start: SlowStart | None = None
+        """What is known of its sender while that may be in slow start."""
         self._allowance = float(SPARSE_BURST)
         self._allowed_at = now
 
@@ -61,6 +72,11 @@ class Flow:
     def is_young(self) -> bool:
         """True until it has proved to be bulk."""
         return self.octets <= YOUNG_BYTES
+
+    @property
+    def is_tcp(self) -> bool:
+        """True for TCP with its ports in sight."""
+        return self.key[0:1] == _TCP_KEY and len(self.key) in _WITH_PORTS
 
     @property
     def is_ordered(self) -> bool:

@@ -7,7 +7,7 @@ followed, such a packet is carried like any other but never belongs to a run.
 
 from collections.abc import Mapping
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from multiwanbond.core.burst import Burst, Bytes
 from multiwanbond.errors import DatagramError, DropReason
@@ -39,6 +39,8 @@ _ECN: Final = 0x03
 """Low bits of the type of service; both set: congestion experienced."""
 _U16: Final = Struct("!H")
 _U32: Final = Struct("!I")
+_TCP_FIELDS: Final = Struct("!IIIBB")
+"""Both ports, sequence, acknowledgement, header length, flags."""
 _IPV4_ID: Final = 4
 _IPV4_CHECKSUM: Final = 10
 
@@ -116,6 +118,38 @@ def _flow_key_of_odd_ipv4(packet: bytes) -> bytes:
     if packet[9] in _WITH_PORTS and not is_fragment and len(ports) == 4:
         key += ports
     return key
+
+
+def reverse_key(key: bytes) -> bytes:
+    """Return the flow key of the packets that answer those with `key`; it has ports."""
+    size = 16 if len(key) > 13 else 4
+    source, target = key[1 : 1 + size], key[1 + size : 1 + 2 * size]
+    return b"".join((key[:1], target, source, key[-2:], key[-4:-2]))
+
+
+class TcpFields(NamedTuple):
+    """What a TCP header says, and how much follows it."""
+
+    sequence: int
+    ack: int
+    flags: int
+    length: int
+    """Bytes of the TCP header."""
+    payload: int
+    """Bytes behind it, all segments of a run together."""
+
+
+def tcp_fields(packet: Bytes) -> TcpFields | None:
+    """Return the fields of a whole TCP packet or of a run; None if it is none."""
+    try:
+        start, protocol = _transport_untrusted(packet)
+    except DatagramError:
+        return None
+    if protocol != TCP or len(packet) < start + _TCP_HEADER:
+        return None
+    _, sequence, ack, length, flags = _TCP_FIELDS.unpack_from(packet, start)
+    length = (length >> 4) * 4
+    return TcpFields(sequence, ack, flags, length, len(packet) - start - length)
 
 
 def check_packet_untrusted(packet: Bytes) -> None:

@@ -117,6 +117,7 @@ class FlowQueue:
         """
         while self._bursts:
             burst, arrived_at = self._bursts[0]
+            self.flow.waited = now - arrived_at
             if not self._codel.should_drop(now - arrived_at, self.octets, now):
                 return self._take(burst, budget)
             piece = self._take(burst, 0.0)

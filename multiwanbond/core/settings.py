@@ -83,11 +83,12 @@ class ReorderSettings:
     """How long, and for how many packets, order is waited for."""
 
     reorder_buffer: int = option(
-        1000,
+        16384,
         low=1,
         high=65535,
         reload=Reload.LIVE,
-        doc="Packets held at most while an earlier one of their flow is missing.",
+        doc="Packets held at most while an earlier one of their flow is missing. Unequal lines "
+        "need many: 1000 last 50 ms at 240 Mbit/s.",
     )
     reorder_timeout: float = option(
         0.5,

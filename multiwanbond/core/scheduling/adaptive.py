@@ -30,7 +30,8 @@ class Adaptive:
         if not flow.is_young:
             return quickest_with_credit(paths)
         path = home(flow, paths)
-        flow.path_id = path.path_id
+        if flow.path_id != path.path_id:
+            flow.path_id, flow.moved_at = path.path_id, now
         return path if path.has_credit else None
 
     def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:

@@ -1,0 +1,215 @@
+"""Acks are thinned beside a young TCP sender, so that the bond ends its slow start and not HyStart.
+
+CUBIC's HyStart (RFC 9406, and Linux' `tcp_cubic.c`) leaves slow start when the round trip grows, as
+it does when the first packets take a slower line, or when acks come in a dense train, as they do
+after a tunnel. Both tests need many acks a round: the delay test more than eight, the train test
+acks less than 2 ms apart. With seven a round neither sees anything. A pure ack says all that the
+ones before it said, so the sender learns the same, a little later. Thinning stops once the flow's
+backlog shows that the lines are full (second study, sections 3 to 5).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.flow import Flow
+from multiwanbond.core.ip import TcpFields, flow_key, reverse_key, tcp_fields
+from multiwanbond.core.path import Path
+
+PER_ROUND: Final = 7
+"""Acks let through per round trip: Linux looks at the delay from the ninth sample of a round on."""
+LEAST_GAP: Final = 0.0022
+"""Seconds between two acks: those up to 2 ms apart are a train to Linux."""
+MOST_GAP: Final = 0.02
+OVER_AFTER: Final = 3.0
+"""Seconds after which any slow start is over."""
+WAITS: Final = 0.01
+WAITS_FOR: Final = 0.05
+DEEP_BACKLOG: Final = 0.03
+"""Slow start is over when packets have waited for 10 ms during 50 ms, or 30 ms of what all lines
+carry waits. With less, overshoot once cost 52 000 retransmits (second study, section 3)."""
+AFTER_MOVE: Final = 0.25
+"""Seconds after a change of path in which the acks of a young flow are thinned in any case."""
+FEW: Final = 3000
+"""Bytes of backlog that do not count: a young flow without any is not to be slowed."""
+FIRST_BYTES: Final = 65536
+"""A flow that is not known by now has had its first packets elsewhere, and is left alone."""
+MOST_FLOWS: Final = 1024
+"""Thinned at a time; those above keep all their acks, which costs them some speed at the start."""
+_LONGEST_PLAIN: Final = 32
+"""Bytes of a TCP header whose only option is a timestamp; a longer one may hold a SACK."""
+_ACK: Final = 0x10
+_HALF: Final = 1 << 31
+
+
+class SlowStart:
+    """One TCP flow of ours in its first seconds."""
+
+    __slots__ = (
+        "_acked",
+        "_sample_at",
+        "_sample_end",
+        "_waiting_since",
+        "flow",
+        "held",
+        "is_over",
+        "least_rtt",
+        "passed_at",
+        "started_at",
+    )
+
+    def __init__(self, flow: Flow, now: float) -> None:
+        self.flow: Final = flow
+        self.started_at: Final = now
+        self.passed_at = now
+        """When the last ack was let through."""
+        self.held: Burst | None = None
+        """The newest ack, which waits."""
+        self.least_rtt: float | None = None
+        """Seconds from a packet's coming to its ack's, the tunnel and its queue included."""
+        self.is_over = False
+        self._acked: int | None = None
+        self._sample_end: int | None = None
+        self._sample_at = 0.0
+        self._waiting_since: float | None = None
+
+    def on_data(self, end: int, now: float) -> None:
+        """A packet whose payload ends at TCP sequence `end` came to be sent."""
+        if self._sample_end is None:
+            self._sample_end, self._sample_at = end, now
+
+    def on_ack(self, ack: int, now: float) -> bool:
+        """Note an ack of the flow; return True if it acknowledges anything new."""
+        if self._sample_end is not None and ack - self._sample_end & 0xFFFFFFFF < _HALF:
+            rtt = now - self._sample_at
+            self.least_rtt = rtt if self.least_rtt is None else min(self.least_rtt, rtt)
+            self._sample_end = None
+        is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
+        if is_new:
+            self._acked = ack
+        return is_new
+
+    def judge(self, rate: float, now: float) -> None:
+        """See whether the lines, which carry `rate` bytes a second, are full of this flow."""
+        flow = self.flow
+        if flow.is_young:
+            return
+        if flow.waited <= WAITS or not flow.backlog:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        elif now - self._waiting_since > WAITS_FOR:
+            self.is_over = True
+        if flow.backlog > DEEP_BACKLOG * rate:
+            self.is_over = True
+
+    def gap(self, paths: Sequence[Path], now: float) -> float:
+        """Return the seconds that are to lie between two acks."""
+        if self.least_rtt is None or not paths:
+            return 0.0
+        flow = self.flow
+        rates = [path.rate for path in paths]
+        delays = [path.delay for path in paths if path.delay is not None]
+        if flow.is_young:
+            rate = next((path.rate for path in paths if path.path_id == flow.path_id), max(rates))
+            spread = 0.0
+        else:
+            rate = sum(rates)
+            spread = max(delays, default=0.0) - min(delays, default=0.0)
+        round_trip = 1.1 * self.least_rtt + flow.backlog / max(rate, 1.0) + spread
+        gap = min(max(round_trip / PER_ROUND, LEAST_GAP), MOST_GAP)
+        is_settled = flow.is_young and now - flow.moved_at > AFTER_MOVE
+        return 0.0 if is_settled and flow.backlog < FEW + gap * max(rates) else gap
+
+
+class AckThinner:
+    """Holds acks that return to young senders of ours; everything else passes."""
+
+    __slots__ = ("_flows", "_holding")
+
+    def __init__(self) -> None:
+        self._flows: dict[bytes, SlowStart] = {}  # by their acks' flow key, oldest first
+        self._holding: dict[bytes, float] = {}  # the same key -> when the held ack is to go
+
+    def on_data(self, flow: Flow, burst: Burst, now: float) -> None:
+        """A packet or run of a TCP flow of ours came to be sent; the first one makes it known."""
+        state = flow.slow_start
+        if state is None:
+            if flow.octets > FIRST_BYTES or len(self._flows) >= MOST_FLOWS:
+                return
+            state = flow.slow_start = self._flows[reverse_key(flow.key)] = SlowStart(flow, now)
+        fields = tcp_fields(burst.packet)
+        if fields is not None and fields.payload:
+            state.on_data(fields.sequence + fields.payload & 0xFFFFFFFF, now)
+
+    @property
+    def is_busy(self) -> bool:
+        """True while any flow is in its slow start."""
+        return bool(self._flows)
+
+    def thin(self, bursts: Iterable[Burst], paths: Sequence[Path], now: float) -> list[Burst]:
+        """Return what is to be delivered now, in order: without the acks that wait a little."""
+        self._forget_old(now)
+        passed = self._take_due(now)
+        for burst in bursts:
+            packet = burst.packet
+            state = self._flows.get(flow_key(packet)) if not burst.segment_size else None
+            fields = None if state is None else tcp_fields(packet)
+            if state is None or fields is None:
+                passed.append(burst)
+            elif self._should_hold(state, fields, paths, now):
+                state.held = burst
+            else:
+                if state.held is not None:
+                    passed.append(state.held)
+                    self._release(state)
+                state.passed_at = now
+                passed.append(burst)
+        return passed
+
+    def _should_hold(
+        self, state: SlowStart, fields: TcpFields, paths: Sequence[Path], now: float
+    ) -> bool:
+        is_new = state.on_ack(fields.ack, now)
+        state.judge(sum(path.rate for path in paths), now)
+        is_plain = fields.flags == _ACK and fields.length <= _LONGEST_PLAIN and not fields.payload
+        if not is_new or not is_plain or state.is_over:
+            return False
+        due_at = state.passed_at + state.gap(paths, now)
+        if due_at <= now:
+            # The newer ack says what the held one does.
+            state.held = None
+            self._release(state)
+            return False
+        self._holding[reverse_key(state.flow.key)] = due_at
+        return True
+
+    def _release(self, state: SlowStart) -> None:
+        state.held = None
+        self._holding.pop(reverse_key(state.flow.key), None)
+
+    def _take_due(self, now: float) -> list[Burst]:
+        due = [key for key, at in self._holding.items() if at <= now]
+        passed: list[Burst] = []
+        for key in due:
+            state = self._flows[key]
+            if state.held is not None:
+                passed.append(state.held)
+            state.passed_at = now
+            self._release(state)
+        return passed
+
+    def _forget_old(self, now: float) -> None:
+        flows = self._flows
+        while flows:
+            key, state = next(iter(flows.items()))
+            if now - state.started_at < OVER_AFTER:
+                return
+            if state.held is not None:
+                return  # it goes within MOST_GAP
+            state.flow.slow_start = None
+            del flows[key]
+
+    def deadline(self) -> float | None:
+        """When a held ack is to go at the latest."""
+        return min(self._holding.values(), default=None)
