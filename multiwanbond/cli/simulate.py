@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from multiwanbond.core.settings import RoutingMode
+from multiwanbond.errors import UsageError
 
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
-    from multiwanbond.sim.scoreboard import Figures, Plan
+    from multiwanbond.sim.fetches import FetchFigures
+    from multiwanbond.sim.scoreboard import Figures, InnerSender, Plan
 
 SHORTEST: Final = 0.5
 """Less would show the opening of a connection and nothing else."""
@@ -60,6 +62,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help="simulated, for every scenario; default 4, and more where a line goes black, "
         "until 2 s after its return",
+    )
+    parser.add_argument(
+        "--fetches",
+        action="store_true",
+        help="time short downloads instead, each a connection of its own, one by one, twenty at "
+        "once, and beside a bulk transfer; takes about 20 s per scenario",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all chance; default 1")
     parser.add_argument(
@@ -113,6 +121,10 @@ def run(args: argparse.Namespace) -> int:
         _list_scenarios()
         return 0
     is_quiet = args.json == STANDARD_OUTPUT
+    if args.fetches:
+        _refuse_beside_fetches(args)
+        check_writable(args)
+        return _run_fetches(args, is_quiet=is_quiet)
     check_writable(args)
     results = []
     for plan in _plans(args):
@@ -121,19 +133,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _senders(args: argparse.Namespace) -> "list[InnerSender]":
+    from multiwanbond.sim.scoreboard import InnerSender
+
+    return [InnerSender(name) for name in dict.fromkeys(args.sender or ["cubic"])]
+
+
 def _plans(args: argparse.Namespace) -> "list[Plan]":
-    from multiwanbond.sim.scoreboard import InnerSender, Plan
+    from multiwanbond.sim.scoreboard import Plan
 
     return [
         Plan(
-            sender=InnerSender(sender),
+            sender=sender,
             mode=RoutingMode(args.mode),
             flows=args.flows,
             is_upload=args.up,
             seconds=args.seconds,
             seed=args.seed,
         )
-        for sender in dict.fromkeys(args.sender or ["cubic"])
+        for sender in _senders(args)
     ]
 
 
@@ -154,6 +172,44 @@ def _run_plan(
     if not is_quiet:
         print("\n".join(["", *scoreboard_report.LEGEND]))
     return results
+
+
+def _refuse_beside_fetches(args: argparse.Namespace) -> None:
+    """Refuse what would have no effect.
+
+    Raises:
+        UsageError: something was given that says how bulk transfers are measured.
+    """
+    given = {
+        "--up": args.up,
+        "--flows": args.flows != 1,
+        "--seconds": args.seconds is not None,
+        "--svg": args.svg is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} does not go with --fetches: it is for bulk transfers.")
+
+
+def _run_fetches(args: argparse.Namespace, *, is_quiet: bool) -> int:
+    from multiwanbond.sim import fetches, fetches_report
+    from multiwanbond.sim.scenarios import SCENARIOS
+
+    results: list[FetchFigures] = []
+    for sender in _senders(args):
+        mode = RoutingMode(args.mode)
+        if not is_quiet:
+            title = fetches_report.title(sender, mode, args.seed)
+            print(f"{title}\n\n{fetches_report.HEADER}", flush=True)
+        for name in dict.fromkeys(args.scenario or SCENARIOS):
+            figures = fetches.measure_fetches(name, SCENARIOS[name], sender, args.seed, mode)
+            results.append(figures)
+            if not is_quiet:
+                print(fetches_report.row(figures), flush=True)
+        if not is_quiet:
+            print("\n".join(["", *fetches_report.LEGEND]))
+    write_results(args, document=fetches_report.document(results), chart="")
+    return 0
 
 
 def _write_results(args: argparse.Namespace, results: "list[tuple[Plan, Figures]]") -> None:

@@ -369,15 +369,16 @@ def _sparse(stream: Stream, start: float, end: float) -> SparseFigures:
     delays = sorted(got - sent for sent, got in stream.arrivals if start <= sent < end)
     sent = stream.sent_between(start, end)
     return SparseFigures(
-        idle_p95=_percentile(idle, 0.95),
-        p50=_percentile(delays, 0.5),
-        p95=_percentile(delays, 0.95),
-        p99=_percentile(delays, 0.99),
+        idle_p95=percentile(idle, 0.95),
+        p50=percentile(delays, 0.5),
+        p95=percentile(delays, 0.95),
+        p99=percentile(delays, 0.99),
         loss=1 - len(delays) / sent if sent else 0.0,
     )
 
 
-def _percentile(ascending: Sequence[float], share: float) -> float | None:
+def percentile(ascending: Sequence[float], share: float) -> float | None:
+    """Return what `share` of the values keep to; None if there are none."""
     if not ascending:
         return None
     return ascending[min(len(ascending) - 1, int(share * len(ascending)))]

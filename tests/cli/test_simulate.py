@@ -101,3 +101,23 @@ def test_every_sender_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str])
 
 def test_every_sender_of_the_scoreboard_can_be_asked_for() -> None:
     assert {sender.value for sender in InnerSender} == set(SENDERS)
+
+
+def test_short_fetches_are_timed_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["simulate", "--fetches", "--scenario", "geo", "--json", "-"])
+
+    (run,) = json.loads(capsys.readouterr().out)["fetches"]
+    assert code == 0
+    assert run["name"] == "geo"
+    assert set(run["fetches"]) == {"10000", "100000", "1000000"}
+    assert run["page"]["ratio"] == pytest.approx(run["page"]["bond"] / run["page"]["best_line"])
+
+
+@pytest.mark.parametrize("option", [["--up"], ["--flows", "2"], ["--seconds", "2"]])
+def test_what_has_no_effect_on_fetches_is_refused(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["simulate", "--fetches", *option])
+
+    assert code == 64
+    assert f"{option[0]} does not go with --fetches" in capsys.readouterr().err
