@@ -3,6 +3,7 @@
 import argparse
 import difflib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,11 @@ SHORTEST: Final = 0.5
 """Less would show the opening of a connection and nothing else."""
 MOST_FLOWS: Final = 100
 
+MOST_RUNS: Final = 20
+MOST_RANDOM: Final = 99
+
+Say = Callable[[str], None]
+
 SENDERS: Final = ("cubic", "bbr")
 
 
@@ -34,9 +40,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--scenario",
         action="append",
-        type=_one_of("scenario", _scenario_names),
+        type=_scenario,
         metavar="NAME",
-        help='only this one; may be given more than once; "list" shows them',
+        help="only this one, or one drawn at random: random01 to random99; may be given more "
+        'than once; "list" shows them',
+    )
+    parser.add_argument(
+        "--random",
+        type=_count("mixes", MOST_RANDOM),
+        default=0,
+        metavar="N",
+        help="the first N mixes drawn at random, random01 and so on, instead of the standard "
+        "ones; 30 of them take about ten minutes",
     )
     parser.add_argument(
         "--mode",
@@ -54,7 +69,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--up", action="store_true", help="from the client; default: to it")
     parser.add_argument(
-        "--flows", type=_flows, default=1, metavar="N", help="TCP flows at once; default 1"
+        "--flows",
+        type=_count("flows", MOST_FLOWS),
+        default=1,
+        metavar="N",
+        help="TCP flows at once; default 1",
+    )
+    parser.add_argument(
+        "--runs",
+        type=_count("runs", MOST_RUNS),
+        default=1,
+        metavar="N",
+        help="of every scenario, each with the next seed; the table shows medians; default 1",
     )
     parser.add_argument(
         "--seconds",
@@ -76,10 +102,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart here")
 
 
-def _scenario_names() -> list[str]:
+def _scenario(text: str) -> str:
+    """Return the name of a scenario; the random ones are too many to be shown for a mistake."""
+    from multiwanbond.sim.random_mixes import MOST, random_names
     from multiwanbond.sim.scenarios import SCENARIOS
 
-    return [*SCENARIOS, "list"]
+    if text in random_names(MOST):
+        return text
+    return _one_of("scenario", lambda: [*SCENARIOS, "list"])(text)
 
 
 def _one_of(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
@@ -108,29 +138,40 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _flows(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_FLOWS:
-        msg = f"expected a number of flows, 1 to {MOST_FLOWS}, found {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return int(text)
+def _count(what: str, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            msg = f"expected a number of {what}, 1 to {most}, found {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        return int(text)
+
+    return read
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the scenarios and show the figures."""
     if args.scenario and "list" in args.scenario:
-        _list_scenarios()
+        _list_scenarios(_chosen(args))
         return 0
-    is_quiet = args.json == STANDARD_OUTPUT
     if args.fetches:
         _refuse_beside_fetches(args)
-        check_writable(args)
-        return _run_fetches(args, is_quiet=is_quiet)
     check_writable(args)
-    results = []
-    for plan in _plans(args):
-        results += _run_plan(plan, args.scenario, is_quiet=is_quiet)
-    _write_results(args, results)
+    say = _ignore if args.json == STANDARD_OUTPUT else _say
+    if args.fetches:
+        _measure_fetches(args, say)
+    else:
+        _measure_bulk(args, say)
     return 0
+
+
+def _chosen(args: argparse.Namespace) -> list[str]:
+    """Return the scenarios asked for, or all standard mixes."""
+    from multiwanbond.sim.random_mixes import random_names
+    from multiwanbond.sim.scenarios import SCENARIOS
+
+    named = [name for name in args.scenario or () if name != "list"]
+    names = dict.fromkeys([*named, *random_names(args.random)])
+    return list(names or SCENARIOS)
 
 
 def _senders(args: argparse.Namespace) -> "list[InnerSender]":
@@ -155,23 +196,35 @@ def _plans(args: argparse.Namespace) -> "list[Plan]":
     ]
 
 
-def _run_plan(
-    plan: "Plan", names: list[str] | None, *, is_quiet: bool
-) -> "list[tuple[Plan, Figures]]":
-    from multiwanbond.sim import scoreboard, scoreboard_report
-    from multiwanbond.sim.scenarios import SCENARIOS
+def _measure_bulk(args: argparse.Namespace, say: Say) -> None:
+    from multiwanbond.sim import scoreboard_report
 
-    if not is_quiet:
-        print(f"{scoreboard_report.title(plan)}\n\n{scoreboard_report.HEADER}", flush=True)
-    results = []
-    for name in dict.fromkeys(names or SCENARIOS):
-        figures = scoreboard.measure(name, SCENARIOS[name], plan)
-        results.append((plan, figures))
-        if not is_quiet:
-            print(scoreboard_report.row(figures), flush=True)
-    if not is_quiet:
-        print("\n".join(["", *scoreboard_report.LEGEND]))
-    return results
+    results, shown = [], []
+    for plan in _plans(args):
+        say(f"{scoreboard_report.title(plan, args.runs)}\n\n{scoreboard_report.HEADER}")
+        rows = []
+        for name in _chosen(args):
+            runs = _measure_runs(name, plan, args.runs)
+            results += runs
+            rows.append(scoreboard_report.medians([figures for _, figures in runs]))
+            say(scoreboard_report.row(rows[-1]))
+        say("")
+        if len(rows) > 1:
+            say(f"{scoreboard_report.summary(rows)}\n")
+        shown += [(plan, figures) for figures in rows]
+    say("\n".join(scoreboard_report.LEGEND))
+    write_results(
+        args, document=scoreboard_report.document(results), chart=scoreboard_report.chart(shown)
+    )
+
+
+def _measure_runs(name: str, plan: "Plan", count: int) -> "list[tuple[Plan, Figures]]":
+    """Return `count` runs of one scenario, each with another seed."""
+    from multiwanbond.sim.random_mixes import scenario_named
+    from multiwanbond.sim.scoreboard import measure
+
+    plans = [replace(plan, seed=plan.seed + number) for number in range(count)]
+    return [(each, measure(name, scenario_named(name), each)) for each in plans]
 
 
 def _refuse_beside_fetches(args: argparse.Namespace) -> None:
@@ -184,6 +237,7 @@ def _refuse_beside_fetches(args: argparse.Namespace) -> None:
         "--up": args.up,
         "--flows": args.flows != 1,
         "--seconds": args.seconds is not None,
+        "--runs": args.runs != 1,
         "--svg": args.svg is not None,
     }
     for option, is_given in given.items():
@@ -191,37 +245,35 @@ def _refuse_beside_fetches(args: argparse.Namespace) -> None:
             raise UsageError(f"{option} does not go with --fetches: it is for bulk transfers.")
 
 
-def _run_fetches(args: argparse.Namespace, *, is_quiet: bool) -> int:
+def _measure_fetches(args: argparse.Namespace, say: Say) -> None:
     from multiwanbond.sim import fetches, fetches_report
-    from multiwanbond.sim.scenarios import SCENARIOS
+    from multiwanbond.sim.random_mixes import scenario_named
 
     results: list[FetchFigures] = []
+    mode = RoutingMode(args.mode)
     for sender in _senders(args):
-        mode = RoutingMode(args.mode)
-        if not is_quiet:
-            title = fetches_report.title(sender, mode, args.seed)
-            print(f"{title}\n\n{fetches_report.HEADER}", flush=True)
-        for name in dict.fromkeys(args.scenario or SCENARIOS):
-            figures = fetches.measure_fetches(name, SCENARIOS[name], sender, args.seed, mode)
+        say(f"{fetches_report.title(sender, mode, args.seed)}\n\n{fetches_report.HEADER}")
+        for name in _chosen(args):
+            figures = fetches.measure_fetches(name, scenario_named(name), sender, args.seed, mode)
             results.append(figures)
-            if not is_quiet:
-                print(fetches_report.row(figures), flush=True)
-        if not is_quiet:
-            print("\n".join(["", *fetches_report.LEGEND]))
+            say(fetches_report.row(figures))
+        say("")
+    say("\n".join(fetches_report.LEGEND))
     write_results(args, document=fetches_report.document(results), chart="")
-    return 0
 
 
-def _write_results(args: argparse.Namespace, results: "list[tuple[Plan, Figures]]") -> None:
-    from multiwanbond.sim import scoreboard_report
+def _list_scenarios(names: Iterable[str]) -> None:
+    from multiwanbond.sim.random_mixes import scenario_named
 
-    write_results(
-        args, document=scoreboard_report.document(results), chart=scoreboard_report.chart(results)
-    )
-
-
-def _list_scenarios() -> None:
-    from multiwanbond.sim.scenarios import SCENARIOS
-
-    for name, scenario in SCENARIOS.items():
+    for name in names:
+        scenario = scenario_named(name)
         print(f"{name:<16}{len(scenario.wans)} lines; {scenario.purpose}")
+
+
+def _say(text: str) -> None:
+    # Flushed, so that a pipe shows the rows as they come.
+    print(text, flush=True)
+
+
+def _ignore(_: str) -> None:
+    """Show nothing: JSON speaks only at the end."""

@@ -1,11 +1,13 @@
 """How the scoreboard is shown: a table for people, JSON for machines, a chart for a page."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import escape
+from statistics import median, median_low
 from typing import Any, Final
 
-from .scoreboard import Figures, Plan
+from .scoreboard import Figures, Plan, SparseFigures
 
 GOAL: Final = 0.95
 """The norm we want everywhere."""
@@ -38,11 +40,53 @@ def row(figures: Figures) -> str:
     )
 
 
-def title(plan: Plan) -> str:
-    """Return what was run, in words."""
+def medians(runs: Sequence[Figures]) -> Figures:
+    """Return the median of every figure of runs of one scenario; None counts as worst."""
+    sparse = [run.sparse for run in runs]
+    return replace(
+        runs[0],
+        goodput=median(run.goodput for run in runs),
+        ceiling=median(run.ceiling for run in runs),
+        best_line=median_low(run.best_line for run in runs),
+        best_line_goodput=median(run.best_line_goodput for run in runs),
+        ramp=_median([run.ramp for run in runs]),
+        resent=median_low(run.resent for run in runs),
+        timeouts=median_low(run.timeouts for run in runs),
+        longest_stall=median(run.longest_stall for run in runs),
+        sparse=SparseFigures(
+            idle_p95=_median([each.idle_p95 for each in sparse]),
+            p50=_median([each.p50 for each in sparse]),
+            p95=_median([each.p95 for each in sparse]),
+            p99=_median([each.p99 for each in sparse]),
+            loss=median(each.loss for each in sparse),
+        ),
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    middle = median(math.inf if value is None else value for value in values)
+    return None if middle == math.inf else middle
+
+
+def summary(rows: Sequence[Figures]) -> str:
+    """Return what matters of many mixes together: their median, the worst, and what must not be."""
+    worst = min(rows, key=lambda figures: figures.norm)
+    below = [figures.name for figures in rows if figures.ratio is not None and figures.ratio < 1]
+    return (
+        f"{len(rows)} mixes: norm median {median(figures.norm for figures in rows):.2f}, "
+        f"worst {worst.norm:.2f} ({worst.name}); below the best line: {len(below)}"
+        + (f" ({', '.join(below)})" if below else "")
+    )
+
+
+def title(plan: Plan, runs: int = 1) -> str:
+    """Return what is run, in words."""
     flows = "1 flow" if plan.flows == 1 else f"{plan.flows} flows"
     direction = "up" if plan.is_upload else "down"
-    return f"{plan.sender.value}, {flows} {direction}, mode {plan.mode.value}, seed {plan.seed}"
+    seeds = f"seed {plan.seed}"
+    if runs > 1:
+        seeds = f"medians of seeds {plan.seed} to {plan.seed + runs - 1}"
+    return f"{plan.sender.value}, {flows} {direction}, mode {plan.mode.value}, {seeds}"
 
 
 def document(results: Sequence[tuple[Plan, Figures]]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from multiwanbond.cli import main
-from multiwanbond.cli.simulate import SENDERS
+from multiwanbond.cli.simulate import MOST_RANDOM, SENDERS
+from multiwanbond.sim.random_mixes import MOST
 from multiwanbond.sim.scoreboard import InnerSender
 
 TINY = ["simulate", "--scenario", "geo", "--seconds", "0.5"]
@@ -65,7 +66,10 @@ def test_a_file_that_cannot_be_written_is_noticed_before_anything_runs(
         (["--scenario", "mix5"], "Did you mean 'mix4'?"),
         (["--mode", "adaptiv"], "Did you mean 'adaptive'?"),
         (["--sender", "cubik"], "Did you mean 'cubic'?"),
+        (["--scenario", "random100"], "there is no scenario 'random100'"),
         (["--flows", "0"], "1 to 100"),
+        (["--runs", "0"], "1 to 20"),
+        (["--random", "100"], "1 to 99"),
         (["--seconds", "nan"], "at least 0.5"),
         (["--seconds", "inf"], "at least 0.5"),
     ],
@@ -99,6 +103,10 @@ def test_every_sender_has_a_table_of_its_own(capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_every_random_mix_can_be_asked_for() -> None:
+    assert MOST_RANDOM == MOST
+
+
 def test_every_sender_of_the_scoreboard_can_be_asked_for() -> None:
     assert {sender.value for sender in InnerSender} == set(SENDERS)
 
@@ -113,7 +121,43 @@ def test_short_fetches_are_timed_on_request(capsys: pytest.CaptureFixture[str]) 
     assert run["page"]["ratio"] == pytest.approx(run["page"]["bond"] / run["page"]["best_line"])
 
 
-@pytest.mark.parametrize("option", [["--up"], ["--flows", "2"], ["--seconds", "2"]])
+def test_mixes_drawn_at_random_are_rows_with_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["simulate", "--random", "2", "--seconds", "0.5"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("random")] == [
+        "random01",
+        "random02",
+    ]
+    assert "\n2 mixes: norm median " in out
+
+
+def test_mixes_drawn_at_random_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["simulate", "--random", "3", "--scenario", "list"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in lines] == ["random01", "random02", "random03"]
+
+
+def test_several_runs_are_one_row_of_medians_and_all_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+
+    code = main([*TINY, "--runs", "3", "--seed", "5", "--json", str(figures)])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "medians of seeds 5 to 7" in out
+    assert sum(line.startswith("geo ") for line in out.splitlines()) == 1
+    assert [run["seed"] for run in json.loads(figures.read_text())["runs"]] == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    "option", [["--up"], ["--runs", "3"], ["--flows", "2"], ["--seconds", "2"]]
+)
 def test_what_has_no_effect_on_fetches_is_refused(
     option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

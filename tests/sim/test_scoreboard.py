@@ -148,3 +148,28 @@ def test_the_chart_is_an_image_with_a_bar_per_run() -> None:
     texts = [text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count("unequal cubic") == 3
     assert f"{figures.norm:.2f}" in texts
+
+
+def test_medians_are_taken_figure_by_figure() -> None:
+    first = run(UNEQUAL, Plan(seconds=1.0, seed=SEED))
+    second = replace(first, goodput=2 * first.goodput, ramp=None, resent=7)
+    third = replace(first, goodput=3 * first.goodput, ramp=None, resent=9)
+
+    middle = scoreboard_report.medians([third, first, second])
+
+    assert middle.goodput == 2 * first.goodput
+    assert middle.ramp is None
+    assert middle.resent == 7
+    assert middle.sparse == first.sparse
+    assert scoreboard_report.medians([first]) == first
+
+
+def test_a_summary_names_what_must_not_be() -> None:
+    figures = run(UNEQUAL, Plan(seconds=1.0, seed=SEED))
+    good = replace(figures, name="good", goodput=figures.ceiling, best_line_goodput=1.0)
+    bad = replace(good, name="bad", goodput=0.5 * good.ceiling, best_line_goodput=good.ceiling)
+
+    summary = scoreboard_report.summary([good, bad, good])
+
+    expected = "3 mixes: norm median 1.00, worst 0.50 (bad); below the best line: 1 (bad)"
+    assert summary == expected
