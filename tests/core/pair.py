@@ -1,8 +1,9 @@
-"""Two real endpoints joined by WANs that only take time, under a virtual clock."""
+"""Two real endpoints joined by WANs that take time and may be slow, under a virtual clock."""
 
 from collections.abc import Callable
 from heapq import heappop, heappush
 from ipaddress import ip_network
+from math import inf
 from random import Random
 
 from multiwanbond.core.burst import Burst
@@ -78,6 +79,7 @@ class Pair:
         self,
         *,
         delays: tuple[float, ...] = (0.005, 0.020, 0.0125),
+        rates: tuple[float, ...] | None = None,
         mode: RoutingMode = RoutingMode.ADAPTIVE,
         server: EndpointSettings | None = None,
         client: EndpointSettings | None = None,
@@ -85,6 +87,8 @@ class Pair:
         self.random = Random(7)
         self.now = 1000.0
         self.delays = delays
+        self.rates = rates or (inf,) * len(delays)
+        """Bytes a second of each WAN, either way; the queue before it has no end."""
         self.drop: Callable[[bool, int, bytes], bool] = lambda _up, _wan, _data: False
         self.sources = {n + 1: Address(f"203.0.113.{n + 1}", 40000) for n in range(len(delays))}
         self.log: list[tuple[bool, int, bytes]] = []
@@ -93,6 +97,7 @@ class Pair:
         self.delivered: dict[str, list[Burst]] = {"client": [], "server": []}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
+        self._free_at: dict[tuple[bool, int], float] = {}
         client = client or settings(is_client=True, wan_count=len(delays), mode=mode)
         server = server or settings(is_client=False, mode=mode)
         self.client = Endpoint(client, entropy=self.random.randbytes, now=self.now)
@@ -176,6 +181,19 @@ class Pair:
             self._deliver_later(survivors, wan_id, is_client=is_client)
 
     def _deliver_later(self, datagrams: list[bytes], wan_id: int, *, is_client: bool) -> None:
+        rate = self.rates[wan_id - 1]
+        if rate == inf:
+            self._deliver_at(self.now, datagrams, wan_id, is_client=is_client)
+            return
+        for datagram in datagrams:
+            free_at = max(self._free_at.get((is_client, wan_id), self.now), self.now)
+            free_at += len(datagram) / rate
+            self._free_at[is_client, wan_id] = free_at
+            self._deliver_at(free_at, [datagram], wan_id, is_client=is_client)
+
+    def _deliver_at(
+        self, left_at: float, datagrams: list[bytes], wan_id: int, *, is_client: bool
+    ) -> None:
         source = self.sources[wan_id] if is_client else SERVER
 
         def arrive() -> None:
@@ -185,4 +203,4 @@ class Pair:
             self._poll(receiver)
 
         self._serial += 1
-        heappush(self._queue, (self.now + self.delays[wan_id - 1], self._serial, arrive))
+        heappush(self._queue, (left_at + self.delays[wan_id - 1], self._serial, arrive))
