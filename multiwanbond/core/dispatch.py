@@ -31,7 +31,7 @@ these are a flood, and wait like others."""
 REPAIR_AHEAD: Final = 0.002
 """Seconds that a path may be ahead of its rate and still take a repair (study, section 4.2)."""
 REPAIR_LOSS_WEIGHT: Final = 5.0
-QUEUE_TIME: Final = 0.2
+QUEUE_TIME: Final = 0.15
 """Seconds of all paths' rates together that may wait; CoDel keeps it shorter in the long run."""
 MOST_LIMIT: Final = 16 * 1024 * 1024
 
@@ -144,9 +144,10 @@ class Dispatch:
         while repairs:
             lost = repairs[0]
             if now - lost.sent_at < OLDEST:
-                path = soonest(paths, now, loss_weight=REPAIR_LOSS_WEIGHT)
-                if path.wait(now) > REPAIR_AHEAD and not lost.is_urgent:
+                ready = [path for path in paths if path.wait(now) <= REPAIR_AHEAD]
+                if not ready and not lost.is_urgent:
                     return
+                path = soonest(ready or paths, now, loss_weight=REPAIR_LOSS_WEIGHT)
                 path.on_left(self._outbound.send_again(lost, path, key, now), now)
             repairs.popleft()
 

@@ -5,7 +5,7 @@ from typing import Final
 from multiwanbond.core import prober, train
 from multiwanbond.core.capacity import Capacity
 from multiwanbond.core.datagram import Address
-from multiwanbond.core.ledger import Arrivals, Ledger, gaps_of, round_trip
+from multiwanbond.core.ledger import Arrivals, Ledger, Settled, gaps_of, round_trip
 from multiwanbond.core.pacer import Pacer
 from multiwanbond.core.path_state import PathState, Trigger, next_state
 from multiwanbond.core.prober import PROOF_ANSWERS, Prober
@@ -219,7 +219,11 @@ class Path:
         span = max((self.rtt.smoothed or 0.0) / 2, LEAST_STANDING)
         self.one_way.on_sample(clock.unwrap(ack.least_delay), span, now)
         self.prober.on_progress()
-        self._clear_suspicion(now)
+        if self.is_suspect:
+            # What was lost while the path was silent says nothing about what it can take.
+            settled = Settled(settled.received, settled.received)
+            self._clear_suspicion(now)
+        self._has_doubted = False
         if came_by_this_path:
             rtt = round_trip(ack, now)
             if rtt is not None:

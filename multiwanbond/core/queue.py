@@ -53,6 +53,11 @@ class Codel:
         self._next_at = 0.0
         self._count = 0
 
+    def hurry(self, now: float) -> None:
+        """Do not wait for a whole interval: the queue is as long as it may be already."""
+        if self._above_until > now:
+            self._above_until = now
+
     def should_drop(self, sojourn: float, backlog: int, now: float) -> bool:
         """Judge the packet at the head, which has waited for `sojourn` seconds."""
         if sojourn < TARGET or backlog < FEW:
@@ -94,8 +99,16 @@ class FlowQueue:
         self._taken = 0  # payload bytes of the first run that have left already
         self._codel = Codel()
 
+    def hurry(self, now: float) -> None:
+        """Tell the flow's sender soon to slow down."""
+        self._codel.hurry(now)
+
     def push(self, burst: Burst, now: float) -> None:
-        """Add a burst at the end."""
+        """Add a burst at the end.
+
+        Also what TCP sends again, although its receiver waits for that: in front it overtakes what
+        was sent before it, and RACK takes all of that for lost (thousands of needless re-sends).
+        """
         self._bursts.append((burst, now))
         self.octets += len(burst.packet)
 
@@ -157,7 +170,8 @@ class FairQueue(Generic[Path]):
     def __init__(self) -> None:
         self.octets = 0
         self.limit = LEAST_LIMIT
-        """Bytes; more than these are not kept: the flow that has most waiting loses its last."""
+        """Bytes above which the flow that has most waiting is told at once to slow down. At twice
+        as many it loses what came last: one packet lost early says the same as fifty lost late."""
         self.dropped = 0
         """Packets that the limit or CoDel took out."""
         self._queues: dict[Flow, FlowQueue] = {}
@@ -177,7 +191,13 @@ class FairQueue(Generic[Path]):
         queue.push(burst, now)
         flow.backlog = queue.octets
         self.octets += len(burst.packet)
-        while self.octets > self.limit:
+        if self.octets > self.limit:
+            self._shorten(now)
+
+    def _shorten(self, now: float) -> None:
+        fattest = max(self._queues.values(), key=lambda each: each.octets)
+        fattest.hurry(now)
+        while self.octets > 2 * self.limit:
             self._drop_from(max(self._queues.values(), key=lambda each: each.octets))
 
     def _drop_from(self, queue: FlowQueue) -> None:

@@ -18,7 +18,7 @@ given up too soon is still delivered when it comes: the inner hosts then see the
 made, not a delay on every loss.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -31,12 +31,15 @@ Released = tuple[DataForm, Plaintext]
 
 # --- chosen by us ----------------------------------------------------------------------------
 
-QUIET_AFTER: Final = 0.1
-"""Seconds without any datagram after which a path is no longer expected to bring a missing packet
-(bonding study, section 4.3). Longer than any jitter of a live line, and a sender has moved on."""
+QUIET_AFTER: Final = 0.6
+"""Seconds without a datagram after which a path is no longer expected to bring a missing packet.
+Longer than it takes to notice that a path is dead and to send elsewhere what it held: with 0.1 s
+the repair came too late, and a download lost half its window (bonding study, pitfall 8)."""
 WINDOW: Final = 1 << 16
 """Sequences whose fate is remembered: as far as a distance reaches (16 bits on the wire)."""
 _MASK: Final = WINDOW - 1
+_MOST_PASSINGS: Final = 1024
+"""Batches remembered; a hole older than these counts as lost since it is waited for."""
 
 # Fates, in this order: what is at least `_GIVEN_UP` is not waited for.
 _UNKNOWN: Final = 0
@@ -83,6 +86,7 @@ class ReorderBuffer:
         "_highest",
         "_holes",
         "_late",
+        "_passings",
         "_polled",
         "_released",
         "_waiting",
@@ -108,6 +112,7 @@ class ReorderBuffer:
         self._holes: list[int] = []  # heap; may name some that are holes no more
         self._heard: dict[int, tuple[int, float]] = {}  # path id -> (delivered up to, heard at)
         self._released: list[tuple[DataForm, bytes | bytearray]] = []
+        self._passings: deque[tuple[int, float]] = deque()  # (passed by all paths, since when)
         self._polled = 0
         self._late = 0
         self._duplicates = 0
@@ -248,19 +253,38 @@ class ReorderBuffer:
             oldest = next(iter(held.values()))
             if oldest.since + self.timeout > now:
                 return
-            self._stop_waiting(oldest)
+            # What was sent before is overdue as well, or its flow would overtake itself.
+            while (hole := self._lowest_hole()) is not None and hole < oldest.predecessor:
+                self._give_up(hole)
+            if oldest.sequence in held:
+                self._stop_waiting(oldest)
 
     def _give_up_lost(self, now: float) -> None:
-        """Give up the holes that every path lately heard of has passed."""
+        """Give up the holes that every path lately heard of has passed, and nobody repaired."""
         passed = min(
             (upto for upto, heard_at in self._heard.values() if heard_at + QUIET_AFTER > now),
             default=self._highest,
         )
-        latest = now - self.repair_time
+        if not self._passings or passed > self._passings[-1][0]:
+            self._passings.append((passed, now))
+            while len(self._passings) > _MOST_PASSINGS:
+                self._passings.popleft()
         while (hole := self._lowest_hole()) is not None and hole <= passed:
-            if self._waited_since(hole) > latest:
+            if self._lost_since(hole) + self.repair_time > now:
                 return
             self._give_up(hole)
+
+    def _lost_since(self, hole: int) -> float:
+        """Return since when `hole`, which all paths have passed, is waited for in vain.
+
+        Not since it is waited for: the packets that came by a satellite's quick companion wait for
+        a third of a second before anybody can tell that something is lost.
+        """
+        since = self._waited_since(hole)
+        for passed, when in self._passings:
+            if passed >= hole:
+                return max(since, when)
+        return since
 
     def _waited_since(self, hole: int) -> float:
         """Return when the first packet that waits for `hole` was held."""
@@ -284,7 +308,7 @@ class ReorderBuffer:
             (heard_at + QUIET_AFTER for upto, heard_at in self._heard.values() if upto < hole),
             default=oldest.since,
         )
-        repaired_at = self._waited_since(hole) + self.repair_time
+        repaired_at = self._lost_since(hole) + self.repair_time
         return min(oldest.since + self.timeout, max(passed_at, repaired_at))
 
     # --- results

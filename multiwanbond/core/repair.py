@@ -16,7 +16,7 @@ REORDERING: Final = 3
 """Later arrivals after which a missing datagram is lost (RFC 9002, section 6.1.1)."""
 TIME_FACTOR: Final = 1.25
 """Round trips after which it is lost with only one later arrival (near RFC 9002's 9/8)."""
-OLDEST: Final = 0.35
+OLDEST: Final = 0.5
 """Seconds after its first transmission until a packet is not repaired any more: its receiver has
 given it up, and an inner TCP has sent it again itself."""
 _MOST_RUNS: Final = 65_536

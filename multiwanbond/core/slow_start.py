@@ -53,6 +53,7 @@ class SlowStart:
         "flow",
         "held",
         "is_over",
+        "latest_rtt",
         "least_rtt",
         "passed_at",
         "started_at",
@@ -67,6 +68,7 @@ class SlowStart:
         """The newest ack, which waits."""
         self.least_rtt: float | None = None
         """Seconds from a packet's coming to its ack's, the tunnel and its queue included."""
+        self.latest_rtt = 0.0
         self.is_over = False
         self._acked: int | None = None
         self._sample_end: int | None = None
@@ -81,7 +83,7 @@ class SlowStart:
     def on_ack(self, ack: int, now: float) -> bool:
         """Note an ack of the flow; return True if it acknowledges anything new."""
         if self._sample_end is not None and ack - self._sample_end & 0xFFFFFFFF < _HALF:
-            rtt = now - self._sample_at
+            self.latest_rtt = rtt = now - self._sample_at
             self.least_rtt = rtt if self.least_rtt is None else min(self.least_rtt, rtt)
             self._sample_end = None
         is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
@@ -117,6 +119,8 @@ class SlowStart:
             rate = sum(rates)
             spread = max(delays, default=0.0) - min(delays, default=0.0)
         round_trip = 1.1 * self.least_rtt + flow.backlog / max(rate, 1.0) + spread
+        # What is acked now may have waited longer than what comes now will.
+        round_trip = max(round_trip, self.latest_rtt)
         gap = min(max(round_trip / PER_ROUND, LEAST_GAP), MOST_GAP)
         is_settled = flow.is_young and now - flow.moved_at > AFTER_MOVE
         return 0.0 if is_settled and flow.backlog < FEW + gap * max(rates) else gap

@@ -410,7 +410,7 @@ def test_of_a_run_one_segment_is_dropped_and_not_all() -> None:
 # --- the limit
 
 
-def test_the_limit_takes_the_last_from_the_flow_that_has_most() -> None:
+def test_twice_the_limit_takes_the_last_from_the_flow_that_has_most() -> None:
     queue: FairQueue[str] = FairQueue()
     greedy, modest = bulk("greedy"), bulk("modest")
     for _ in range(3):
@@ -420,7 +420,7 @@ def test_the_limit_takes_the_last_from_the_flow_that_has_most() -> None:
     for _ in range(50):
         queue.push(modest, packet(1000), 0.0)
 
-    assert queue.octets <= LEAST_LIMIT
+    assert LEAST_LIMIT < queue.octets <= 2 * LEAST_LIMIT
     assert modest.backlog == 53_000
     assert greedy.backlog + modest.backlog == queue.octets
 
@@ -428,17 +428,33 @@ def test_the_limit_takes_the_last_from_the_flow_that_has_most() -> None:
 def test_a_run_that_finds_no_room_counts_all_its_packets() -> None:
     queue: FairQueue[str] = FairQueue()
     flow = bulk("flow")
-    queue.limit = len(RUN.packet)
+    queue.limit = len(RUN.packet) // 2
     queue.push(flow, RUN, 0.0)
     take(queue, 10 * (SEGMENT + RUN.header_length))
 
     queue.push(flow, RUN, 0.0)
     assert queue.dropped == 40
-    queue.limit = 1000
+    queue.limit = 500
     queue.push(bulk("another"), packet(500), 0.0)
 
     assert queue.dropped == 40 + 30
     assert queue.octets == 500
+
+
+def test_above_the_limit_the_longest_flow_is_told_without_waiting_for_an_interval() -> None:
+    queue: FairQueue[str] = FairQueue()
+    flow = bulk("flow")
+    while queue.octets <= queue.limit:
+        queue.push(flow, packet(1000), 0.0)
+    turn = queue.next(lambda _flow: "path")
+    assert turn is not None
+    queue.pull(turn[0], 1000, TARGET)
+    assert queue.dropped == 0
+
+    queue.push(flow, packet(1000), TARGET)
+    queue.pull(turn[0], 1000, TARGET + 0.001)
+
+    assert queue.dropped == 1
 
 
 # --- accounts
