@@ -25,6 +25,7 @@ MOST_RANDOM: Final = 99
 
 Say = Callable[[str], None]
 
+TRAFFIC: Final = ("tcp", "quic")
 SENDERS: Final = ("cubic", "bbr")
 
 
@@ -33,9 +34,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "simulate",
         help="show what the bond makes of standard line mixes",
-        description="Run TCP through real endpoints over simulated lines, in virtual time, and "
-        "compare with the lines' sum and with the best of them alone. Needs neither root nor "
-        "network. All scenarios take a minute or two.",
+        description="Run TCP or QUIC through real endpoints over simulated lines, in virtual "
+        "time, and compare with the lines' sum and with the best of them alone. Needs neither root "
+        "nor network. All scenarios take a minute or two.",
     )
     parser.add_argument(
         "--scenario",
@@ -65,7 +66,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         type=_one_of("sender", lambda: SENDERS),
         metavar="NAME",
-        help="congestion control of the TCP flows; cubic (the default) or bbr, or both",
+        help="congestion control of the bulk flows; cubic (the default) or bbr, or both",
+    )
+    parser.add_argument(
+        "--traffic",
+        choices=TRAFFIC,
+        default="tcp",
+        help="what the bulk flows are; default tcp; quic is UDP that takes reordering for loss",
     )
     parser.add_argument("--up", action="store_true", help="from the client; default: to it")
     parser.add_argument(
@@ -73,7 +80,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=_count("flows", MOST_FLOWS),
         default=1,
         metavar="N",
-        help="TCP flows at once; default 1",
+        help="bulk flows at once; default 1",
     )
     parser.add_argument(
         "--runs",
@@ -181,11 +188,12 @@ def _senders(args: argparse.Namespace) -> "list[InnerSender]":
 
 
 def _plans(args: argparse.Namespace) -> "list[Plan]":
-    from multiwanbond.sim.scoreboard import Plan
+    from multiwanbond.sim.scoreboard import Plan, Traffic
 
     return [
         Plan(
             sender=sender,
+            traffic=Traffic(args.traffic),
             mode=RoutingMode(args.mode),
             flows=args.flows,
             is_upload=args.up,
@@ -235,6 +243,7 @@ def _refuse_beside_fetches(args: argparse.Namespace) -> None:
     """
     given = {
         "--up": args.up,
+        "--traffic": args.traffic != "tcp",
         "--flows": args.flows != 1,
         "--seconds": args.seconds is not None,
         "--runs": args.runs != 1,

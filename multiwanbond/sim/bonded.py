@@ -23,6 +23,7 @@ from multiwanbond.core.statistics import EndpointStatistics, PathStatistics
 from .congestion import Controller, Cubic
 from .host import Host
 from .network import Network, Uplink, WanLinks
+from .quic import PORT, PacedCubic, QuicTransfer
 from .scenarios import SCENARIOS
 from .tcp import Transfer
 from .traffic import Questions, Stream
@@ -57,6 +58,8 @@ class Client:
             for wan_id, wan in enumerate(wans, start=1)
         ]
         self._ports = 20_000
+        self._has_quic = False
+        """Our servers tell flows apart by their own port only, so one flow has the usual one."""
 
     def new_endpoint(self) -> Endpoint:
         """Return an endpoint that knows nothing of an earlier one."""
@@ -124,6 +127,32 @@ class Client:
             destination=ends[1],
             size=size,
             mtu=INNER_MTU,
+            is_upload=is_upload,
+            controller=controller,
+        )
+        transfer.start()
+        return transfer
+
+    def quic_transfer(
+        self,
+        size: int | None = None,
+        *,
+        is_upload: bool = False,
+        controller: Callable[[], Controller] = PacedCubic,
+    ) -> QuicTransfer:
+        """Start a QUIC transfer from the server to this client, or the other way."""
+        near, far = self._ends(is_ipv6=False)
+        if not self._has_quic:
+            far = far._replace(port=PORT)
+            self._has_quic = True
+        hosts, ends = (self.bonded.server, self.host), (far, near)
+        if is_upload:
+            hosts, ends = hosts[::-1], ends[::-1]
+        transfer = QuicTransfer(
+            *hosts,
+            source=ends[0],
+            destination=ends[1],
+            size=size,
             is_upload=is_upload,
             controller=controller,
         )

@@ -95,7 +95,11 @@ class SlowStartExit(Enum):
 class Cubic:
     """Linux's default congestion control."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_paced: bool = False) -> None:
+        """
+        Args:
+            is_paced: True if the sender spaces its packets itself.
+        """
         self.window = INITIAL_WINDOW
         self.slow_start_threshold = _NEVER
         self.slow_start_exit: SlowStartExit | None = None
@@ -106,7 +110,7 @@ class Cubic:
         self._inflection = 0.0
         self._friendly = 0.0
         self._before = (INITIAL_WINDOW, _NEVER)
-        self._hystart = _HyStart()
+        self._hystart = _HyStart(1.0 if is_paced else 0.5)
 
     def pacing_rate(self) -> float | None:
         """Return None: Linux paces CUBIC only with the fq qdisc."""
@@ -166,9 +170,14 @@ class Cubic:
 class _HyStart:
     """Tells when slow start has filled the pipe, before anything is lost."""
 
-    __slots__ = ("_last_ack", "_round_end", "_round_min", "_round_start", "_samples")
+    __slots__ = ("_last_ack", "_round_end", "_round_min", "_round_start", "_samples", "_train")
 
-    def __init__(self) -> None:
+    def __init__(self, train: float) -> None:
+        """
+        Args:
+            train: share of the round trip that an ack train may last.
+        """
+        self._train = train
         self._round_end = 0
         self._round_start = self._last_ack = 0.0
         self._round_min = _NEVER
@@ -192,6 +201,6 @@ class _HyStart:
             return SlowStartExit.DELAY
         if sample.now - self._last_ack <= _HYSTART_ACK_SPACING:
             self._last_ack = sample.now
-            if sample.now - self._round_start > (sample.min_rtt + 0.001) / 2:
+            if sample.now - self._round_start > (sample.min_rtt + 0.001) * self._train:
                 return SlowStartExit.TRAIN
         return None

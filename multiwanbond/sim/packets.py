@@ -1,5 +1,6 @@
 """Inner packets as a kernel would write them to a TUN device: real headers, real checksums."""
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 from random import Random
 from struct import Struct
@@ -80,6 +81,23 @@ class Conversation:
         rest = internet_sum(head) + internet_sum(payload)
         checksum = 0xFFFF ^ _fold(self._pseudo + length + rest) or 0xFFFF
         return Burst(b"".join((self._ip(length), head[:6], checksum.to_bytes(2, "big"), payload)))
+
+    def udp_run(self, payloads: Sequence[Bytes]) -> Burst:
+        """Return UDP packets under one header, as UDP_SEGMENT makes them.
+
+        Args:
+            payloads: all of one size, but for a last one that may be smaller.
+        """
+        if len(payloads) == 1:
+            return self.udp(payloads[0])
+        length = UDP_HEADER + sum(map(len, payloads))
+        head = _UDP.pack(*self._ports, length, _fold(self._pseudo + length))
+        return Burst(
+            b"".join((self._ip(length), head, *payloads)),
+            segment_size=len(payloads[0]),
+            header_length=self.overhead + UDP_HEADER,
+            is_checksum_partial=True,
+        )
 
     def tcp(self, header: TcpHeader, payload: Bytes = b"", segment_size: int = 0) -> Burst:
         """Return a TCP packet, or a run of segments, as the kernel writes both: checksum partial.

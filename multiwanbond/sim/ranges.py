@@ -45,6 +45,13 @@ class Ranges:
         if self._lows and self._lows[0] < bound:
             self._lows[0] = bound
 
+    def keep_newest(self, count: int) -> list[tuple[int, int]]:
+        """Forget all but the `count` highest ranges and return these, in order."""
+        if len(self._lows) > count:
+            del self._lows[:-count]
+            del self._highs[:-count]
+        return list(zip(self._lows, self._highs, strict=True))
+
     def covering(self, value: int) -> tuple[int, int] | None:
         """Return the range `value` is in."""
         index = bisect_right(self._lows, value) - 1

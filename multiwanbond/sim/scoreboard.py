@@ -13,8 +13,9 @@ from typing import Final
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import RoutingMode
 
+from . import quic
 from .bbr import Bbr
-from .bonded import INNER_MTU, Bonded
+from .bonded import INNER_MTU, Bonded, Client
 from .congestion import Controller, Cubic
 from .inner import PlainHost, plain_line
 from .links import LinkSettings, RateTrace
@@ -25,8 +26,11 @@ from .traffic import Stream
 from .world import World
 
 OUTER_MTU: Final = 1500
-PAYLOAD: Final = INNER_MTU - 52
-"""Bytes of the stream in a full packet: without the IPv4 and TCP headers, timestamps on."""
+TUNNEL_HEADER: Final = OUTER_MTU - INNER_MTU
+_TCP_HEADERS: Final = 52
+"""IPv4 and TCP, timestamps on."""
+_QUIC_PACKET: Final = quic.PAYLOAD + 28
+"""Bytes of a full inner packet of QUIC, the IPv4 and UDP headers included."""
 
 # Chosen by us.
 SECONDS: Final = 4.0
@@ -46,20 +50,46 @@ _RAMP_STEP: Final = 0.05
 _RAMPED: Final = 0.9
 
 
+Bulk = Transfer | quic.QuicTransfer
+
+
 class InnerSender(Enum):
-    """The congestion control of the TCP flows inside the bond."""
+    """The congestion control of the bulk flows inside the bond."""
 
     CUBIC = "cubic"
     BBR = "bbr"
 
     @property
     def controller(self) -> Callable[[], Controller]:
-        """What makes a controller of this kind."""
+        """What makes a controller of this kind for TCP."""
         match self:
             case InnerSender.CUBIC:
                 return Cubic
             case InnerSender.BBR:
                 return Bbr
+
+    @property
+    def quic_controller(self) -> Callable[[], Controller]:
+        """What makes a controller of this kind for QUIC."""
+        return quic.PacedCubic if self is InnerSender.CUBIC else self.controller
+
+
+class Traffic(Enum):
+    """What the bulk flows inside the bond are."""
+
+    TCP = "tcp"
+    QUIC = "quic"
+
+    @property
+    def packet(self) -> int:
+        """Bytes of a full inner packet."""
+        return INNER_MTU if self is Traffic.TCP else _QUIC_PACKET
+
+    @property
+    def payload_share(self) -> float:
+        """Share of a line's bytes that is left for the streams after all headers."""
+        payload = INNER_MTU - _TCP_HEADERS if self is Traffic.TCP else quic.CHUNK
+        return payload / (self.packet + TUNNEL_HEADER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +97,10 @@ class Plan:
     """How every scenario is to be run."""
 
     sender: InnerSender = InnerSender.CUBIC
+    traffic: Traffic = Traffic.TCP
     mode: RoutingMode = RoutingMode.ADAPTIVE
     flows: int = 1
-    """TCP flows at once."""
+    """Bulk flows at once."""
     is_upload: bool = False
     """True: from the client to the server."""
     seconds: float | None = None
@@ -82,7 +113,7 @@ class SparseFigures:
     """How a packet of 160 bytes every 20 ms fared; one-way delays, None where nothing arrived."""
 
     idle_p95: float | None
-    """Before the TCP flows began."""
+    """Before the bulk flows began."""
     p50: float | None
     p95: float | None
     p99: float | None
@@ -100,16 +131,16 @@ class Figures:
     goodput: float
     """All flows together, after the warm-up."""
     ceiling: float
-    """What the lines could carry meanwhile after the tunnel's and TCP's headers."""
+    """What the lines could carry meanwhile after all headers."""
     best_line: int
     """Position of the best single line, from 1."""
     best_line_goodput: float
     ramp: float | None
     """Seconds from the first SYN to 90 % of the final rate; None: never."""
     resent: int
-    """Segments that the TCP senders sent again."""
+    """Packets' worth of the streams that their senders sent again."""
     timeouts: int
-    """Retransmission timeouts of the TCP senders."""
+    """Retransmission timeouts, or QUIC's probe timeouts."""
     longest_stall: float
     """Longest time that one of the streams did not grow, after the warm-up."""
     sparse: SparseFigures
@@ -146,10 +177,7 @@ def measure(name: str, scenario: Scenario, plan: Plan) -> Figures:
     world.run_for(_IDLE)
     start = world.now
     play(scenario, client.uplinks, world)
-    make = plan.sender.controller
-    transfers = [
-        client.transfer(is_upload=plan.is_upload, controller=make) for _ in range(plan.flows)
-    ]
+    transfers = [_start(client, plan) for _ in range(plan.flows)]
     world.run_for(seconds)
     measured = Span(start + _warm_up(seconds), world.now)
     best_line, best_line_goodput = _best_line(scenario, plan, seconds)
@@ -161,11 +189,20 @@ def measure(name: str, scenario: Scenario, plan: Plan) -> Figures:
         best_line=best_line,
         best_line_goodput=best_line_goodput,
         ramp=_ramp(transfers, start, _steady(scenario, start, seconds)),
-        resent=sum(transfer.sender.resent for transfer in transfers),
-        timeouts=sum(transfer.sender.timeouts for transfer in transfers),
+        resent=sum(transfer.resent for transfer in transfers),
+        timeouts=sum(transfer.timeouts for transfer in transfers),
         longest_stall=max(t.longest_stall(measured.start, measured.end) for t in transfers),
         sparse=_sparse(stream, start, world.now - min(_GRACE, seconds / 4)),
     )
+
+
+def _start(client: Client, plan: Plan) -> Bulk:
+    """Start a bulk flow over the bond."""
+    if plan.traffic is Traffic.QUIC:
+        return client.quic_transfer(
+            is_upload=plan.is_upload, controller=plan.sender.quic_controller
+        )
+    return client.transfer(is_upload=plan.is_upload, controller=plan.sender.controller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +275,7 @@ def _ceiling(scenario: Scenario, plan: Plan, start: float, span: Span) -> float:
     total = sum(
         _line_capacity(scenario, wan, plan, start, span) for wan in range(len(scenario.wans))
     )
-    return total * PAYLOAD / OUTER_MTU
+    return total * plan.traffic.payload_share
 
 
 # --- the best line alone -------------------------------------------------------------------------
@@ -249,7 +286,7 @@ def _best_line(scenario: Scenario, plan: Plan, seconds: float) -> tuple[int, flo
     start = World(plan.seed).now
     span = Span(start + _warm_up(seconds), start + seconds)
     ceilings = {
-        wan: _line_capacity(scenario, wan, plan, start, span) * PAYLOAD / OUTER_MTU
+        wan: _line_capacity(scenario, wan, plan, start, span) * plan.traffic.payload_share
         for wan in range(len(scenario.wans))
     }
     best, best_goodput = 0, -1.0
@@ -292,33 +329,52 @@ def _alone(scenario: Scenario, wan: int, plan: Plan, span: Span) -> float:
     """Return the goodput of the same flows over one line, incidents included."""
     world = World(plan.seed)
     start = world.now
-    links = WanLinks(*map(without_tunnel_header, scenario.wans[wan]))
+    packet = plan.traffic.packet
+    links = WanLinks(*(without_tunnel_header(link, packet) for link in scenario.wans[wan]))
     hosts = plain_line(world, links.down, links.up)
     own = tuple(
         replace(happening, wan=0) for happening in scenario.happenings if happening.wan == wan
     )
     play(replace(scenario, happenings=own), [PlainUplink(hosts)], world)
     sender, receiver = hosts[::-1] if plan.is_upload else hosts
-    transfers = []
-    for number in range(plan.flows):
-        transfer = Transfer(
-            sender,
-            receiver,
-            source=Address("192.0.2.1", 20_000 + number),
-            destination=Address("192.0.2.2", 30_000 + number),
-            mtu=INNER_MTU,
-            is_upload=plan.is_upload,
-            controller=plan.sender.controller,
-        )
-        transfer.start()
-        transfers.append(transfer)
+    transfers = [_start_alone(sender, receiver, number, plan) for number in range(plan.flows)]
     world.run_for(span.end - start)
     return _goodput(transfers, span)
 
 
-def without_tunnel_header(link: LinkSettings) -> LinkSettings:
-    """Return the link as it is for full inner packets if the tunnel's header takes its share."""
-    share = INNER_MTU / OUTER_MTU
+def _start_alone(sender: PlainHost, receiver: PlainHost, number: int, plan: Plan) -> Bulk:
+    """Start a bulk flow between two hosts without a tunnel."""
+    source = Address("192.0.2.1", 20_000 + number)
+    destination = Address("192.0.2.2", 30_000 + number)
+    transfer: Bulk
+    if plan.traffic is Traffic.QUIC:
+        transfer = quic.QuicTransfer(
+            sender,
+            receiver,
+            source=source,
+            destination=destination,
+            is_upload=plan.is_upload,
+            controller=plan.sender.quic_controller,
+        )
+    else:
+        transfer = Transfer(
+            sender,
+            receiver,
+            source=source,
+            destination=destination,
+            mtu=INNER_MTU,
+            is_upload=plan.is_upload,
+            controller=plan.sender.controller,
+        )
+    transfer.start()
+    return transfer
+
+
+def without_tunnel_header(link: LinkSettings, packet: int = INNER_MTU) -> LinkSettings:
+    """Return the link as it is for inner packets of that size if the tunnel's header takes its
+    share.
+    """
+    share = packet / (packet + TUNNEL_HEADER)
     rate, policer = link.rate, link.policer
     if isinstance(rate, RateTrace):
         rate = replace(rate, rates=tuple(share * each for each in rate.rates))
@@ -333,7 +389,7 @@ def without_tunnel_header(link: LinkSettings) -> LinkSettings:
 # --- what came of it -----------------------------------------------------------------------------
 
 
-def _goodput(transfers: Sequence[Transfer], span: Span) -> float:
+def _goodput(transfers: Sequence[Bulk], span: Span) -> float:
     return sum(transfer.goodput(span.start, span.end) for transfer in transfers)
 
 
@@ -343,13 +399,12 @@ def _steady(scenario: Scenario, start: float, seconds: float) -> Span:
     return Span(start + calm / 2, start + calm)
 
 
-def _ramp(transfers: Sequence[Transfer], start: float, steady: Span) -> float | None:
+def _ramp(transfers: Sequence[Bulk], start: float, steady: Span) -> float | None:
     final = _goodput(transfers, steady)
     if not final:
         return None
     growth = [
-        ([at for at, _ in t.receiver.progress], [length for _, length in t.receiver.progress])
-        for t in transfers
+        ([at for at, _ in t.progress], [length for _, length in t.progress]) for t in transfers
     ]
 
     def length_at(when: float) -> int:

@@ -7,7 +7,7 @@ from html import escape
 from statistics import median, median_low
 from typing import Any, Final
 
-from .scoreboard import Figures, Plan, SparseFigures
+from .scoreboard import Figures, Plan, SparseFigures, Traffic
 
 GOAL: Final = 0.95
 """The norm we want everywhere."""
@@ -20,10 +20,10 @@ HEADER: Final = (
 )
 
 LEGEND: Final = (
-    "Mbit/s, norm: what TCP carried; as a share of what the lines could carry after headers.",
+    "Mbit/s, norm: what the streams carried; as a share of what the lines could after headers.",
     "best line, to best: Mbit/s of the best line alone, same headers; the bond over that.",
     "ramp: until 90 % of the final rate. sparse, lost: 160 bytes every 20 ms beside it, one way.",
-    "re-sent: segments, by TCP. stall: longest time without progress of a stream.",
+    "re-sent: by the senders of the streams. stall: longest time without progress of a stream.",
 )
 
 
@@ -86,7 +86,8 @@ def title(plan: Plan, runs: int = 1) -> str:
     seeds = f"seed {plan.seed}"
     if runs > 1:
         seeds = f"medians of seeds {plan.seed} to {plan.seed + runs - 1}"
-    return f"{plan.sender.value}, {flows} {direction}, mode {plan.mode.value}, {seeds}"
+    traffic = "" if plan.traffic is Traffic.TCP else f"{plan.traffic.value} with "
+    return f"{traffic}{plan.sender.value}, {flows} {direction}, mode {plan.mode.value}, {seeds}"
 
 
 def document(results: Sequence[tuple[Plan, Figures]]) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def document(results: Sequence[tuple[Plan, Figures]]) -> dict[str, Any]:
 def _run(plan: Plan, figures: Figures) -> dict[str, Any]:
     return {
         "sender": plan.sender.value,
+        "traffic": plan.traffic.value,
         "mode": plan.mode.value,
         "direction": "up" if plan.is_upload else "down",
         "flows": plan.flows,

@@ -1,7 +1,6 @@
 """One TCP connection between two inner hosts: its opening, its data in runs, its acks."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from struct import Struct
 from typing import Final
 
@@ -10,6 +9,7 @@ from multiwanbond.core.datagram import Address
 from multiwanbond.errors import LocalProtocolError
 
 from .congestion import Controller, Cubic
+from .growth import Growth
 from .inner import InnerHost
 from .packets import (
     LONGEST_PACKET,
@@ -42,7 +42,7 @@ _WINDOW: Final = 4 << 20
 """Bytes; the receive buffer of a usual Linux host once it has grown."""
 
 
-class Transfer:
+class Transfer(Growth):
     """Carries `size` bytes from `sender` to `receiver`; they open the connection together.
 
     The receiving side asks for the data as a browser does, unless `is_upload`: then the sending
@@ -63,6 +63,7 @@ class Transfer:
         detection: Detection = Detection.RACK,
         window: int = _WINDOW,
     ) -> None:
+        super().__init__()
         self._world = sender.world
         self.size: Final = size
         """Bytes of the stream; None: it does not end."""
@@ -101,17 +102,15 @@ class Transfer:
         """True when every byte has arrived."""
         return self.finished_at is not None
 
-    def goodput(self, start: float, end: float) -> float:
-        """Return bytes per second that arrived in order between two points of the world's time."""
-        return (self._length_at(end) - self._length_at(start)) / (end - start)
+    @property
+    def resent(self) -> int:
+        """Segments sent again."""
+        return self.sender.resent
 
-    def _length_at(self, when: float) -> int:
-        return max((length for at, length in self.receiver.progress if at <= when), default=0)
-
-    def longest_stall(self, start: float, end: float) -> float:
-        """Return the longest time between two growths of the stream within a stretch of time."""
-        times = [at for at, _ in self.receiver.progress if start <= at <= end]
-        return max(right - left for left, right in pairwise([start, *times, end]))
+    @property
+    def timeouts(self) -> int:
+        """Retransmission timeouts."""
+        return self.sender.timeouts
 
     # --- opening -----------------------------------------------------------------------------
 
@@ -176,7 +175,10 @@ class Transfer:
         if payload != pattern(start, len(payload)):
             msg = f"the stream is damaged at {start}, {len(payload)} bytes"
             raise LocalProtocolError(msg)
+        before = self.receiver.expected
         self.receiver.on_data(start, start + len(payload))
+        if self.receiver.expected > before:
+            self.progress.append((self._world.now, self.receiver.expected))
         if self.receiver.expected == self.size and self.finished_at is None:
             self.finished_at = self._world.now
 

@@ -33,8 +33,6 @@ class TcpReceiver:
         """Bursts that brought nothing new."""
         self.out_of_order = 0
         """Bursts that came before an earlier one."""
-        self.progress: Final[list[tuple[float, int]]] = []
-        """When the stream grew, and how long it was then."""
         self._world = world
         self._send_ack = send_ack
         self._mss = mss
@@ -83,7 +81,6 @@ class TcpReceiver:
             return
         self.expected = first[1]
         self._arrived.drop_below(self.expected)
-        self.progress.append((self._world.now, self.expected))
 
     def _acknowledge(self, duplicate: tuple[int, int] | None = None) -> None:
         self._timer.set(None)

@@ -77,7 +77,7 @@ class Stream:
         return self._conversation.udp(payload)
 
     def _on_packet(self, burst: Burst) -> None:
-        for packet in _single_payloads(burst):
+        for packet in single_payloads(burst):
             self._on_payload(packet)
 
     def _on_payload(self, payload: memoryview) -> None:
@@ -170,17 +170,17 @@ class Questions:
             self._world.call_in(self._interval, self._ask)
 
     def _on_question(self, burst: Burst) -> None:
-        for question in _single_payloads(burst):
+        for question in single_payloads(burst):
             answer = bytes(question[: _STAMP.size]) + bytes(self._answer_fill)
             self._server.send_bursts([self._back.udp(answer)])
 
     def _on_answer(self, burst: Burst) -> None:
-        for answer in _single_payloads(burst):
+        for answer in single_payloads(burst):
             number, asked_at = _STAMP.unpack_from(answer)
             self.answers.setdefault(number, self._world.now - asked_at)
 
 
-def _single_payloads(burst: Burst) -> list[memoryview]:
+def single_payloads(burst: Burst) -> list[memoryview]:
     """Return the payloads of a UDP packet or of a run of them (UDP_SEGMENT)."""
     payload = read_udp(burst.packet)
     size = burst.segment_size or len(payload)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from multiwanbond.cli import main
-from multiwanbond.cli.simulate import MOST_RANDOM, SENDERS
+from multiwanbond.cli.simulate import MOST_RANDOM, SENDERS, TRAFFIC
 from multiwanbond.sim.random_mixes import MOST
-from multiwanbond.sim.scoreboard import InnerSender
+from multiwanbond.sim.scoreboard import InnerSender, Traffic
 
 TINY = ["simulate", "--scenario", "geo", "--seconds", "0.5"]
 
@@ -109,6 +109,15 @@ def test_every_random_mix_can_be_asked_for() -> None:
 
 def test_every_sender_of_the_scoreboard_can_be_asked_for() -> None:
     assert {sender.value for sender in InnerSender} == set(SENDERS)
+    assert {traffic.value for traffic in Traffic} == set(TRAFFIC)
+
+
+def test_the_bulk_flows_may_be_quic(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main([*TINY, "--traffic", "quic"])
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert out.startswith("quic with cubic, 1 flow down, mode adaptive, seed 1\n")
 
 
 def test_short_fetches_are_timed_on_request(capsys: pytest.CaptureFixture[str]) -> None:

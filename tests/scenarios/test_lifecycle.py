@@ -133,6 +133,6 @@ def test_the_same_seed_makes_the_same_bond() -> None:
         bonded.connect()
         transfer = bonded.client.transfer(1_000_000)
         bonded.world.run_for(3.0)
-        histories.append((transfer.receiver.progress, bonded.client.statistics))
+        histories.append((transfer.progress, bonded.client.statistics))
 
     assert histories[0] == histories[1]
