@@ -2,8 +2,8 @@
 
 import pytest
 
-from multiwanbond.core.ledger import Arrivals, Ledger, round_trip
-from multiwanbond.core.wire import ticks
+from multiwanbond.core.ledger import Arrivals, Ledger, Settled, round_trip
+from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK, ticks
 
 
 def exchange(ledger: Ledger, arrivals: Arrivals, *, lost: set[int], count: int, now: float) -> None:
@@ -80,3 +80,92 @@ def test_an_ack_that_was_held_too_long_tells_no_round_trip() -> None:
     arrivals.on_datagram(1, ticks(100.0), 1000, now=7.0)
 
     assert round_trip(arrivals.report(1, now=9.0), now=102.05) is None
+
+
+def test_an_ack_says_how_many_of_what_was_sent_since_the_last_one_arrived() -> None:
+    ledger, arrivals = Ledger(0.0), Arrivals()
+    exchange(ledger, arrivals, lost={2, 3}, count=10, now=1.0)
+    first = ledger.on_ack(arrivals.report(1, 1.02), 1.04)
+    exchange(ledger, arrivals, lost=set(), count=5, now=1.1)
+
+    assert first == Settled(expected=10, received=8)
+    assert ledger.on_ack(arrivals.report(1, 1.12), 1.14) == Settled(expected=5, received=5)
+
+
+def test_what_came_late_is_settled_with_what_came_after_it() -> None:
+    ledger, arrivals = Ledger(0.0), Arrivals()
+    exchange(ledger, arrivals, lost={2}, count=5, now=1.0)
+    ledger.on_ack(arrivals.report(1, 1.02), 1.04)
+    arrivals.on_datagram(2, ticks(1.0), 1000, 1.03)
+    exchange(ledger, arrivals, lost=set(), count=5, now=1.1)
+
+    assert ledger.on_ack(arrivals.report(1, 1.12), 1.14) == Settled(expected=5, received=6)
+
+
+def test_a_loss_that_is_our_own_is_settled_and_not_held_against_the_line() -> None:
+    ledger, arrivals = Ledger(0.0), Arrivals()
+    for second in range(1, 4):
+        first = ledger.next_sequence
+        lost = set(range(first, first + 100, 5))
+        exchange(ledger, arrivals, lost=lost, count=100, now=float(second))
+        report = arrivals.report(1, second + 0.02)
+        settled = ledger.on_ack(report, second + 0.04, counts_loss=False)
+        assert settled is not None
+        assert settled.received < settled.expected
+
+    assert ledger.loss(3.1) == 0.0
+
+
+def test_the_report_tells_bytes_and_when_the_newest_came_so_that_a_rate_needs_no_ack_timing() -> (
+    None
+):
+    arrivals = Arrivals()
+    for number in range(1, 11):
+        arrivals.on_datagram(number, 0, 1480, 300.0 + number * 0.001)
+    first = arrivals.report(1, 300.02)
+    for number in range(11, 21):
+        arrivals.on_datagram(number, 0, 1480, 300.0 + number * 0.001)
+    second = arrivals.report(1, 300.5)
+
+    elapsed = (second.received_at - first.received_at & TIMESTAMP_MASK) * TIME_UNIT
+    assert (second.octets - first.octets) / elapsed == pytest.approx(1.48e6, rel=0.01)
+
+
+def test_a_late_arrival_counts_its_bytes_and_does_not_turn_the_clock_back() -> None:
+    arrivals = Arrivals()
+    arrivals.on_datagram(1, 0, 1000, 300.0)
+    arrivals.on_datagram(3, 0, 1000, 300.01)
+    arrivals.on_datagram(2, 0, 1000, 300.02)
+
+    report = arrivals.report(1, 300.03)
+
+    assert (report.highest, report.octets, report.datagrams) == (3, 3000, 3)
+    assert report.received_at == ticks(300.01) & TIMESTAMP_MASK
+
+
+def test_the_least_delay_is_that_of_the_quickest_since_the_last_report() -> None:
+    arrivals = Arrivals()
+    for number, delay in enumerate((0.050, 0.020, 0.035), 1):
+        sent_at = 100.0 + number
+        arrivals.on_datagram(number, ticks(sent_at) & TIMESTAMP_MASK, 1000, sent_at + delay)
+    first = arrivals.report(1, 103.1)
+    arrivals.on_datagram(4, ticks(104.0) & TIMESTAMP_MASK, 1000, 104.03)
+    second = arrivals.report(1, 104.1)
+
+    assert first.least_delay * TIME_UNIT == pytest.approx(0.020, abs=2 * TIME_UNIT)
+    assert second.least_delay * TIME_UNIT == pytest.approx(0.030, abs=2 * TIME_UNIT)
+
+
+def test_the_least_delay_is_found_also_when_the_clocks_differ_by_less_than_nothing() -> None:
+    arrivals = Arrivals()
+    ahead = 7.0  # the sender's clock
+    for number, delay in enumerate((0.050, 0.020, 0.035), 1):
+        sent_at = 100.0 + number
+        timestamp = ticks(sent_at + ahead) & TIMESTAMP_MASK
+        arrivals.on_datagram(number, timestamp, 1000, sent_at + delay)
+
+    least = arrivals.report(1, 103.1).least_delay
+
+    assert (least + round(ahead / TIME_UNIT) & TIMESTAMP_MASK) * TIME_UNIT == pytest.approx(
+        0.020, abs=3 * TIME_UNIT
+    )

@@ -75,3 +75,30 @@ def test_everything_under_way_can_be_taken_elsewhere_once() -> None:
 
     assert len(flight.take_all(0.1)) == 11
     assert flight.take_all(0.1) == []
+
+
+def test_what_is_sent_again_ages_from_its_first_transmission() -> None:
+    again = SentRun(
+        PACKET, first=1, count=1, number=501, distance=7, now=0.3, first_sent_at=0.0, is_urgent=True
+    )
+    flight = sent(again, packet(2, now=0.3), packet(3, now=0.3), packet(4, now=0.3))
+
+    (lost,) = flight.judge(4, [(1, 1)], rtt=1.0, now=0.9 * OLDEST)
+
+    assert (lost.number, lost.sent_at, lost.is_urgent) == (501, 0.0, True)
+
+
+def test_a_lost_repair_is_given_up_once_its_packet_is_too_old() -> None:
+    again = SentRun(PACKET, first=1, count=1, number=501, distance=7, now=0.3, first_sent_at=0.0)
+    flight = sent(again, *(packet(n, now=0.3) for n in (2, 3, 4)))
+
+    assert flight.judge(4, [(1, 1)], rtt=0.05, now=OLDEST) == []
+
+
+def test_a_piece_of_a_run_knows_its_place_in_it() -> None:
+    piece = SentRun(RUN, first=1, count=4, number=1000, distance=1, now=0.0, offset=300)
+    flight = sent(piece)
+
+    (lost,) = flight.judge(6, [(3, 3)], rtt=1.0, now=0.01)
+
+    assert (lost.number, lost.offset) == (1002, 500)
