@@ -75,6 +75,36 @@ def test_the_two_directions_of_a_conversation_are_two_flows(shape: Shape) -> Non
     assert ip.flow_key(reversed_flow(packet)) != ip.flow_key(packet)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_reversed_key_is_that_of_the_answers(shape: Shape) -> None:
+    packet = shape.packet(b"x")
+
+    assert ip.reverse_key(ip.flow_key(packet)) == ip.flow_key(reversed_flow(packet))
+    assert ip.reverse_key(ip.reverse_key(ip.flow_key(packet))) == ip.flow_key(packet)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_tcp_header_says_its_numbers_and_how_much_follows(version: int) -> None:
+    shape = Shape(version=version, sequence=0xFFFFFFF0, flags=ACK | PSH, options=bytes(12))
+
+    fields = ip.tcp_fields(shape.packet(bytes(100)))
+
+    assert fields == ip.TcpFields(
+        sequence=0xFFFFFFF0, ack=77, flags=ACK | PSH, length=32, payload=100
+    )
+
+
+def test_what_is_not_a_whole_tcp_header_has_no_tcp_fields() -> None:
+    whole = Shape(protocol=TCP).packet(b"")
+
+    assert ip.tcp_fields(Shape(protocol=UDP).packet(bytes(100))) is None
+    for length in range(len(whole)):
+        assert ip.tcp_fields(whole[:length]) is None
+    fragment = bytearray(whole)
+    fragment[6:8] = b"\x00\x10"
+    assert ip.tcp_fields(fragment) is None
+
+
 def test_ipv4_options_do_not_change_the_key() -> None:
     with_options = Shape(ip_options=b"\x94\x04\0\0").packet(b"x")
 
