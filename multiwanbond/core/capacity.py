@@ -51,9 +51,14 @@ DEEP_QUEUE: Final = 0.04
 EXCESS_LOSS: Final = 0.03
 """Loss above the line's own that may mean a policer or a short queue."""
 HEAVY_LOSS: Final = 0.10
-CEILING_REST: Final = 1.0
+CEILING_REST: Final = 0.5
 CEILING_STEP: Final = 0.2
-"""Seconds a loss ceiling rests, and then between rises of one per cent."""
+"""Seconds a loss ceiling rests, and then between two rises."""
+LEAST_RISE: Final = 0.01
+MOST_RISE: Final = 0.08
+RISE_GROWTH: Final = 1.5
+"""Share a ceiling rises by: little where it was right a moment ago, more and more where it turns
+out to have been set too low. With a steady one per cent that took 5 s."""
 
 
 class Capacity:
@@ -79,6 +84,7 @@ class Capacity:
         "_points",
         "_received",
         "_remembered",
+        "_rise",
         "_round_end",
         "_rtt",
         "_spare_sequence",
@@ -104,6 +110,7 @@ class Capacity:
         self._remembered = 0.0
         self._ceiling = inf
         self._ceiling_moved_at = 0.0
+        self._rise = LEAST_RISE
         self._excesses = 0
         self._base_loss = 0.0
         self._lost = 0
@@ -223,6 +230,7 @@ class Capacity:
             least = 0.98 * rate
             self._ceiling = max(0.98 * min(self._ceiling, max(rate, 0.9 * self.measured)), least)
         self._ceiling_moved_at = now
+        self._rise = LEAST_RISE
         self._excesses = 0
 
     # --- deciding
@@ -300,7 +308,8 @@ class Capacity:
         if self._ceiling == inf:
             return
         if now - self._ceiling_moved_at > CEILING_REST:
-            self._ceiling *= 1.01
+            self._ceiling *= 1 + self._rise
+            self._rise = min(self._rise * RISE_GROWTH, MOST_RISE)
             self._ceiling_moved_at = now - CEILING_REST + CEILING_STEP
         if self._ceiling > 1.3 * self.measured:
             self._ceiling = inf
