@@ -96,6 +96,14 @@ def test_random_loss_does_not_lower_the_rate(loss: float) -> None:
         assert share > 0.97
 
 
+@pytest.mark.parametrize("mbit", [5, 7, 10, 20])
+def test_random_loss_does_not_lower_a_low_rate_either(mbit: int) -> None:
+    run = told(Line(rate=mbit * MBIT, loss=0.02))
+    run.run(SETTLED)
+
+    assert run.run(25.0) > 0.93 * mbit * MBIT
+
+
 def test_a_policer_is_found_by_its_loss() -> None:
     run = told(Line(rate=100 * MBIT, policed=30 * MBIT))
     run.run(SETTLED)
