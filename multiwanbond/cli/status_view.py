@@ -9,8 +9,19 @@ from collections.abc import Iterator, Sequence
 from multiwanbond.control.status import PathDocument, PeerDocument, StatusDocument, WanDocument
 from multiwanbond.units import format_rate, format_size
 
-_HEADINGS = ("WAN", "interface", "state", "RTT", "jitter", "loss", "up", "down", "remote")
-_NUMBERS = {"RTT", "jitter", "loss", "up", "down"}
+_HEADINGS = (
+    "WAN",
+    "interface",
+    "state",
+    "RTT",
+    "jitter",
+    "loss",
+    "can take",
+    "up",
+    "down",
+    "remote",
+)
+_NUMBERS = {"RTT", "jitter", "loss", "can take", "up", "down"}
 _COLOURS = {"Up": "green", "Degraded": "yellow", "Recovering": "yellow", "Down": "red"}
 
 
@@ -78,6 +89,7 @@ def _path_row(path: PathDocument) -> list[str]:
         _milliseconds(path["rtt_ms"]),
         _milliseconds(path["jitter_ms"]),
         f"{path['loss_pct']:.1f} %",
+        format_rate(path["capacity_mbit"] * 1e6 / 8),
         format_rate(path["rate_up_mbit"] * 1e6 / 8),
         format_rate(path["rate_down_mbit"] * 1e6 / 8),
         path["remote"] or "",

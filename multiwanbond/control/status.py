@@ -44,6 +44,9 @@ class PathDocument(TrafficDocument):
     rtt_ms: float | None
     jitter_ms: float | None
     loss_pct: float
+    capacity_mbit: float
+    """What the line is believed to carry to the peer."""
+    queue_ms: float
     sent_datagrams: int
     received_datagrams: int
 
@@ -73,6 +76,8 @@ class PeerDocument(TrafficDocument):
     sent_packets: int
     received_packets: int
     repaired_packets: int
+    queued_bytes: int
+    shed_packets: int
     unsendable_packets: int
     paths: list[PathDocument]
     reorder: ReorderDocument | None

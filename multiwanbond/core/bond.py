@@ -446,6 +446,8 @@ class Bond:
             received_packets=self._inbound.received_packets,
             received_bytes=self._inbound.received_bytes,
             repaired_packets=outbound.repaired_packets,
+            queued_bytes=self._dispatch.queued_bytes,
+            shed_packets=self._dispatch.shed_packets,
             unsendable_packets=self._dispatch.unsendable_packets,
             paths=tuple(path.statistics(now) for path in self.paths.values()),
             reorder=self._inbound.statistics(),

@@ -76,7 +76,12 @@ class Dispatch:
         return self._outbound
 
     @property
-    def dropped_packets(self) -> int:
+    def queued_bytes(self) -> int:
+        """Inner bytes that wait for their turn."""
+        return self._queue.octets
+
+    @property
+    def shed_packets(self) -> int:
         """Packets the queue took out, to tell their senders to slow down."""
         return self._queue.dropped
 

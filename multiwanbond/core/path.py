@@ -375,6 +375,8 @@ class Path:
             rtt=self.rtt.smoothed,
             jitter=self.rtt.jitter if has_rtt else None,
             loss=self.ledger.loss(now),
+            capacity=self.capacity.measured,
+            queue=self.one_way.queue,
             suspicions=self.suspicions,
             sent_datagrams=self.ledger.sent_datagrams,
             sent_bytes=self.ledger.sent_bytes,

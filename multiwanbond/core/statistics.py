@@ -24,6 +24,10 @@ class PathStatistics:
     """Mean deviation of the round-trip time in seconds."""
     loss: float
     """Share of our recent datagrams that the peer did not receive, 0 to 1."""
+    capacity: float
+    """Bytes a second that the line is believed to deliver to the peer."""
+    queue: float
+    """Seconds that our packets queue on the line."""
     suspicions: int
     """How often acks stayed out so long that packets went elsewhere."""
     sent_datagrams: int
@@ -71,6 +75,10 @@ class PeerStatistics:
     received_bytes: int
     repaired_packets: int
     """Packets sent again because they were lost, or their path fell silent."""
+    queued_bytes: int
+    """Inner bytes that wait for a path with room."""
+    shed_packets: int
+    """Packets taken out of that queue, so that their senders slow down."""
     unsendable_packets: int
     """Packets dropped because no path or no key was there to carry them."""
     paths: tuple[PathStatistics, ...]

@@ -77,6 +77,8 @@ def describe_peer(
         "sent_packets": peer.sent_packets,
         "received_packets": peer.received_packets,
         "repaired_packets": peer.repaired_packets,
+        "queued_bytes": peer.queued_bytes,
+        "shed_packets": peer.shed_packets,
         "unsendable_packets": peer.unsendable_packets,
         "paths": [
             _describe_path(path, peer, label=label(path.path_id), rates=rates, now=now)
@@ -100,6 +102,8 @@ def _describe_path(
         "rtt_ms": None if path.rtt is None else round(path.rtt * 1000, 2),
         "jitter_ms": None if path.jitter is None else round(path.jitter * 1000, 2),
         "loss_pct": round(path.loss * 100, 2),
+        "capacity_mbit": round(path.capacity * 8 / 1e6, 3),
+        "queue_ms": round(path.queue * 1000, 2),
         "sent_datagrams": path.sent_datagrams,
         "received_datagrams": path.received_datagrams,
         **_describe_traffic(path, rates.rate((peer.public_key, path.path_id))),

@@ -41,6 +41,8 @@ def peer_statistics(*, sent: int, received: int) -> PeerStatistics:
         rtt=0.01234,
         jitter=None,
         loss=0.015,
+        capacity=1.25e6,
+        queue=0.004,
         suspicions=0,
         sent_datagrams=7,
         sent_bytes=sent,
@@ -60,6 +62,8 @@ def peer_statistics(*, sent: int, received: int) -> PeerStatistics:
         received_packets=6,
         received_bytes=received,
         repaired_packets=0,
+        queued_bytes=0,
+        shed_packets=0,
         unsendable_packets=0,
         paths=(path,),
         reorder=None,
@@ -156,6 +160,7 @@ def test_a_peer_is_described_in_the_units_of_its_keys() -> None:
     path = peer["paths"][0]
     assert (path["wan"], path["interface"], path["state"]) == ("LTE", "wwan2", "Up")
     assert (path["rtt_ms"], path["jitter_ms"], path["loss_pct"]) == (12.34, None, 1.5)
+    assert (path["capacity_mbit"], path["queue_ms"]) == (10.0, 4.0)
     assert (path["state_since_s"], path["remote"]) == (10.0, "[2001:db8::1]:9000")
 
 
