@@ -52,6 +52,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="TCP flows at once; default 1",
     )
     parser.add_argument(
+        "--only",
+        choices=["bond"],
+        help="measure nothing to compare with; a run then takes the given seconds once",
+    )
+    parser.add_argument(
         "--runs",
         type=_count("runs", MOST_RUNS),
         default=3,
@@ -150,6 +155,7 @@ def _measure(args: argparse.Namespace) -> "list[tuple[BenchPlan, BenchFigures]]"
             is_upload=args.up,
             seconds=args.seconds,
             runs=args.runs,
+            is_bond_only=args.only == "bond",
         )
         say(f"{bench_report.title(plan)}\n\n{bench_report.HEADER}")
         for name in dict.fromkeys(args.scenario or SCENARIOS):

@@ -7,9 +7,9 @@ What befalls the lines befalls MPTCP and the bond alike, counted from the start 
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from multiwanbond.lab.bench_end import BIN
 from multiwanbond.lab.topology import WanSpec
@@ -22,8 +22,8 @@ TRUSTED_RATE: Final = 300e6 / 8
 """Bytes per second of all lines together up to which the emulator was measured to keep its delays
 and rates (see `emulator`); a scenario beyond it is scaled down."""
 _RAMPED: Final = 0.9
-_RAMP_WINDOW: Final = 5
-"""Slices."""
+_RAMP_WINDOW: Final = 0.2
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class BenchPlan:
     is_upload: bool = False
     seconds: float = 10.0
     runs: int = 3
+    is_bond_only: bool = False
+    """Neither the lines alone nor MPTCP are measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Flow:
     goodput: float
     """Bytes per second."""
     ramp: float | None
-    """Seconds until 90 % of the final rate; None: nothing arrived."""
+    """Seconds from the first SYN until 90 % of the final rate; None: nothing arrived."""
     longest_stall: float
     resent: int
 
@@ -68,10 +70,12 @@ class OneRun:
     bond: Flow
     sparse: Sparse
     lines: tuple[float, ...]
-    """Goodput of plain TCP over each line alone, bytes per second."""
+    """Goodput of plain TCP over each line alone, bytes per second; none if left out."""
     mptcp: Flow | None
     cpu: float
     """Share of all processors that was busy while the bond was measured."""
+    status: dict[str, Any] = field(default_factory=dict)
+    """What both daemons said at the end of their peers and paths, by "client" and "server"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +105,9 @@ class BenchFigures:
         return self.goodput / self.ceiling
 
     @property
-    def best_line(self) -> float:
-        """Bytes per second over the best line of each run."""
-        return statistics.median(max(run.lines) for run in self.runs)
+    def best_line(self) -> float | None:
+        """Bytes per second over the best line of each run; None if the lines were left out."""
+        return self.median(lambda run: max(run.lines, default=None))
 
     @property
     def mptcp(self) -> float | None:
@@ -119,15 +123,15 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def ramp(bins: Sequence[int]) -> float | None:
-    """Return when half a second's average first reached 90 % of that of the later half."""
+    """Return the end of the first 0.2 s whose average reached 90 % of that of the later half."""
     later = bins[len(bins) // 2 :]
     if not sum(later):
         return None
     goal = _RAMPED * sum(later) / len(later)
-    window = min(_RAMP_WINDOW, len(bins))
+    window = min(round(_RAMP_WINDOW / BIN), len(bins))
     for end in range(window, len(bins) + 1):
         if sum(bins[end - window : end]) / window >= goal:
-            return (end - window) * BIN
+            return end * BIN
     return None
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-BIN: Final = 0.1
+BIN: Final = 0.05
 """Seconds: the receiver counts bytes in slices this long."""
 SPARSE_SIZE: Final = 160
 SPARSE_INTERVAL: Final = 0.02
@@ -171,8 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(do_sparse(chosen))
             return 0
         with ExitStack() as opened:
+            opening = time.monotonic()
             peers = _open_all(chosen, opened)
-            say((send if chosen.role == "send" else receive)(peers, chosen.seconds))
+            play = send if chosen.role == "send" else receive
+            say({"opening": opening, **play(peers, chosen.seconds)})
     except OSError as exc:
         say({"error": f"{type(exc).__name__}: {exc}"})
         return 1

@@ -39,13 +39,15 @@ def title(plan: BenchPlan) -> str:
         f"{plan.congestion}, {flows} {direction}, medians of {plan.runs} runs of "
         f"{plan.seconds:g} s",
     ]
+    if plan.is_bond_only:
+        return "\n".join(lines)
     return "\n".join([*lines, f"MPTCP is left out: {reason}"] if reason else lines)
 
 
 def row(figures: BenchFigures) -> str:
     """Return a line of the table."""
     median = figures.median
-    mptcp, ramp = figures.mptcp, median(lambda run: run.bond.ramp)
+    best, mptcp, ramp = figures.best_line, figures.mptcp, median(lambda run: run.bond.ramp)
     delays = "".join(
         f"{_millis(value):>5}"
         for value in (
@@ -61,7 +63,8 @@ def row(figures: BenchFigures) -> str:
     scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
     return (
         f"{figures.name:<14}{_mbit(figures.goodput):7.1f}{figures.norm:6.2f}"
-        f"{_mbit(figures.best_line):7.1f}{'-' if mptcp is None else f'{_mbit(mptcp):.1f}':>7}"
+        f"{'-' if best is None else f'{_mbit(best):.1f}':>7}"
+        f"{'-' if mptcp is None else f'{_mbit(mptcp):.1f}':>7}"
         f"{'-' if ramp is None else f'{ramp:.1f}':>6}{delays}{100 * loss:6.1f}{resent:6.0f}"
         f"{_millis(median(lambda run: run.bond.longest_stall)):>7}"
         f"{100 * cpu:4.0f}{'*' if cpu > BUSY else ''}{scaled}"
@@ -114,7 +117,9 @@ def chart(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> str:
 
 
 def _bar(y: int, plan: BenchPlan, figures: BenchFigures) -> list[str]:
-    marks = [_mark(figures.best_line / figures.ceiling, y - 2, _BAR + 4, "black")]
+    marks = []
+    if figures.best_line is not None:
+        marks.append(_mark(figures.best_line / figures.ceiling, y - 2, _BAR + 4, "black"))
     if figures.mptcp is not None:
         marks.append(_mark(figures.mptcp / figures.ceiling, y - 2, _BAR + 4, "#e80"))
     width = _WIDTH * figures.norm

@@ -56,10 +56,11 @@ def measure(name: str, scenario: Scenario, plan: BenchPlan) -> BenchFigures:
 def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> OneRun:
     with Topology(specs_of(scenario, scale), purpose="bench", seed=seed) as lab:
         lines = tuple(
-            _bulk(lab, plan, wan.gateway_ipv4, "tcp", scenario=None).goodput for wan in lab.wans
+            _bulk(lab, plan, wan.gateway_ipv4, "tcp", scenario=None).goodput
+            for wan in (() if plan.is_bond_only else lab.wans)
         )
         mptcp = None
-        if why_no_mptcp() is None:
+        if not plan.is_bond_only and why_no_mptcp() is None:
             _enable_mptcp(lab)
             mptcp = _bulk(lab, plan, SERVER_IPV4, "mptcp", scenario=scenario)
         bond = Bond(lab)
@@ -68,7 +69,15 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
         time.sleep(_SETTLE)
         busy = _Busy()
         flow, sparse = _bulk_and_sparse(lab, plan, scenario)
-        return OneRun(bond=flow, sparse=sparse, lines=lines, mptcp=mptcp, cpu=busy.share())
+        cpu = busy.share()
+        return OneRun(
+            bond=flow, sparse=sparse, lines=lines, mptcp=mptcp, cpu=cpu, status=_status(bond)
+        )
+
+
+def _status(bond: Bond) -> dict[str, Any]:
+    ends = {"client": bond.client.status(), "server": bond.server.status()}
+    return {name: status["peers"] if status else None for name, status in ends.items()}
 
 
 def _enable_mptcp(lab: Topology) -> None:
@@ -135,9 +144,12 @@ def _bulk(
     finally:
         for end in ends:
             processes.stop(end.process)
+    # The server listens, so the client, whichever it is, knows when the first SYN went out.
+    opened = (sent if plan.is_upload else got)["opening"]
+    ramped = ramp(got["bins"])
     return Flow(
         goodput=sum(got["bins"]) / plan.seconds,
-        ramp=ramp(got["bins"]),
+        ramp=None if ramped is None else ramped + got["began"] - opened,
         longest_stall=got["longest_stall"],
         resent=sent["resent"],
     )

@@ -1,6 +1,7 @@
 """The pure parts of `mwb bench`: statistics, scaling, table, JSON and chart."""
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -64,8 +65,8 @@ def test_percentiles_are_values_that_occurred() -> None:
 def test_the_ramp_ends_where_the_later_rate_is_reached() -> None:
     slow_start = [0] * 10 + [100] * 30
 
-    assert ramp(slow_start) == pytest.approx(1.0)
-    assert ramp([100] * 40) == 0.0
+    assert ramp(slow_start) == pytest.approx(0.7)
+    assert ramp([100] * 40) == pytest.approx(0.2)
     assert ramp([0] * 40) is None
 
 
@@ -126,6 +127,16 @@ def test_the_chart_is_svg() -> None:
     root = ET.fromstring(chart)
     assert root.tag.endswith("svg")
     assert "example cubic" in chart
+
+
+def test_a_run_of_the_bond_only_has_no_best_line() -> None:
+    measured = figures(replace(one_run(80), lines=()))
+
+    row = bench_report.row(measured)
+
+    assert measured.best_line is None
+    assert row.split()[:5] == ["example", "80.0", "0.80", "-", "-"]
+    ET.fromstring(bench_report.chart([(BenchPlan(is_bond_only=True), measured)]))
 
 
 def test_a_wrong_scenario_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
