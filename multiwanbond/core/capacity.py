@@ -46,10 +46,20 @@ FLOOR: Final = 0.5
 same modem). Without it the bond is left a sixth of its line, with it almost half."""
 FLOOR_DECAY: Final = 30.0
 """Seconds in which the memory of a rate that is gone fades."""
+DRAIN_AFTER: Final = 5.0
+"""Seconds without an empty queue after which it is emptied on purpose: the least delay that it is
+measured from is forgotten after ten, and the queue would grow by the target each time."""
+DRAINED: Final = 0.001
+"""Seconds of queue that count as none."""
+MOST_DRAIN: Final = 0.5
+"""Seconds after which what is still there is not ours."""
+DRAIN_RETREAT: Final = 0.3
 DEEP_QUEUE: Final = 0.04
 """Seconds of queue above which that memory fades fast: a line that slowed down, not a neighbour."""
 EXCESS_LOSS: Final = 0.03
 """Loss above the line's own that may mean a policer or a short queue."""
+LEAST_JUDGED: Final = 40
+"""Datagrams that a share of loss is judged by at least; three lost of twenty are no policer."""
 HEAVY_LOSS: Final = 0.10
 CEILING_REST: Final = 0.5
 CEILING_STEP: Final = 0.2
@@ -73,6 +83,7 @@ class Capacity:
         "_calm_rounds",
         "_ceiling",
         "_ceiling_moved_at",
+        "_drained_at",
         "_excesses",
         "_full_rate",
         "_full_rounds",
@@ -111,6 +122,7 @@ class Capacity:
         self._ceiling = inf
         self._ceiling_moved_at = 0.0
         self._rise = LEAST_RISE
+        self._drained_at = 0.0
         self._excesses = 0
         self._base_loss = 0.0
         self._lost = 0
@@ -193,6 +205,8 @@ class Capacity:
             step = ack.received_at - round(last_at / TIME_UNIT) & TIMESTAMP_MASK
             received_at = last_at + step * TIME_UNIT
             octets = last_octets + (ack.octets - last_octets & 0xFFFFFFFF)
+        if points and points[-1][0] == received_at:
+            points.pop()  # a clock that stands still takes no memory
         points.append((received_at, octets))
         span = min(max(self._smoothed, LEAST_SPAN), MOST_SPAN)
         while len(points) > 2 and points[1][0] <= received_at - span:
@@ -209,10 +223,10 @@ class Capacity:
         if now - self._loss_window_at <= max(self._smoothed, 0.05):
             return
         lost, total = self._lost, self._lost + self._received
+        if total < LEAST_JUDGED:
+            return
         self._lost = self._received = 0
         self._loss_window_at = now
-        if total < 20:
-            return
         share = lost / total
         deviation = 2 * sqrt(max(self._base_loss, 0.002) / total)
         if self._is_searching or share <= self._base_loss + max(EXCESS_LOSS, deviation):
@@ -221,7 +235,7 @@ class Capacity:
             self._excesses += 1
             if lost >= 3 and queue < 2 * target and (self._excesses >= 2 or share > HEAVY_LOSS):
                 self._lower_ceiling(rate, now)
-        self._base_loss += (share - self._base_loss) * (0.05 if share > self._base_loss else 0.3)
+        self._base_loss += (share - self._base_loss) * (0.05 if share > self._base_loss else 0.1)
 
     def _lower_ceiling(self, rate: float, now: float) -> None:
         if self._ceiling == inf:
@@ -270,7 +284,10 @@ class Capacity:
                 self._calm_rounds = 0
         self._raise_ceiling(now)
         floor = self._floor(queue, patience)
-        wanted = max(self.measured * self._gain(queue, target + patience), floor)
+        if self._is_draining(queue, now):
+            wanted = (1 - DRAIN_RETREAT) * self.measured
+        else:
+            wanted = max(self.measured * self._gain(queue, target + patience), floor)
         self.rate = max(min(wanted, self._ceiling), LEAST_RATE)
         if floor > self.measured:
             self._set_window(floor, target, queue)
@@ -296,6 +313,13 @@ class Capacity:
         self.measured = rate
         self._peaks.clear()
         self._peaks.append((now, rate))
+
+    def _is_draining(self, queue: float, now: float) -> bool:
+        since = now - self._drained_at
+        if queue <= DRAINED or not self._drained_at or since > DRAIN_AFTER + MOST_DRAIN:
+            self._drained_at = now
+            return False
+        return since > DRAIN_AFTER
 
     def _gain(self, queue: float, target: float) -> float:
         """Return what to multiply the measured rate with."""

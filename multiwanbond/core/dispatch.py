@@ -112,13 +112,11 @@ class Dispatch:
         path.on_left(self._outbound.send(piece, flow, path, key, now, is_urgent=True), now)
         return True
 
-    def repair(self, lost: Iterable[Lost]) -> None:
+    def repair(self, lost: Sequence[Lost]) -> None:
         """Send packets again as soon as paths have credit, urgent ones first."""
-        for each in lost:
-            if each.is_urgent:
-                self._repairs.appendleft(each)
-            else:
-                self._repairs.append(each)
+        urgent = [each for each in lost if each.is_urgent]
+        self._repairs.extendleft(reversed(urgent))
+        self._repairs.extend(each for each in lost if not each.is_urgent)
 
     # --- leaving
 
@@ -175,7 +173,13 @@ class Dispatch:
         """Wake when a path that is spent has credit again, but not every moment."""
         if not self._queue and not self._repairs:
             return
-        times = [path.pacer.next_at for path in paths if not path.has_credit and not path.is_full]
+        # Repairs do not ask whether the window is full: what is missing is not on the line.
+        is_any = bool(self._repairs)
+        times = [
+            path.pacer.next_at
+            for path in paths
+            if not path.has_credit and (is_any or not path.is_full)
+        ]
         if times:
             self._wake_at = max(min(times), now + TICK)
 

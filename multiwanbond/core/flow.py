@@ -21,6 +21,8 @@ SPARSE_BURST: Final = 4000
 """Bytes that a flow may send at once and still not wait for others: any question, any greeting."""
 SPARSE_RATE: Final = 32e3
 """Bytes a second that it may go on with: calls, games, terminals."""
+SPARSE_DEBT: Final = 64_000
+"""Bytes above its allowance that are remembered, two seconds' worth."""
 SMALL: Final = 128
 """Bytes up to which a TCP packet is an ack with all its options, or as urgent as one."""
 _TCP_KEY: Final = bytes([TCP])
@@ -88,17 +90,17 @@ class Flow:
     def is_sparse(self, size: int, now: float) -> bool:
         """Say whether its next packet, of `size` bytes, may pass all queues.
 
-        A flow may as long as it sends little; one that has packets waiting must not overtake them.
+        A flow may as long as it sends little. One that sent much is in debt and may not for a
+        while, even if nothing of it waits now: now and then a packet of a download that takes
+        another way than the rest is disorder and helps nobody.
         """
-        if self.backlog:
-            return False
         allowance = self._allowance + (now - self._allowed_at) * SPARSE_RATE
         self._allowed_at = now
-        self._allowance = min(allowance, SPARSE_BURST)
-        if self._allowance >= size:
-            self._allowance -= size
-            return True
-        return size <= SMALL and self.key[0:1] == _TCP_KEY
+        allowance = min(allowance, SPARSE_BURST) - size
+        self._allowance = max(allowance, -SPARSE_DEBT)
+        if self.backlog:
+            return False  # it must not overtake its own
+        return allowance >= 0 or (size <= SMALL and self.key[0:1] == _TCP_KEY)
 
 
 class FlowTable:

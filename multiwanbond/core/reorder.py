@@ -281,10 +281,12 @@ class ReorderBuffer:
         a third of a second before anybody can tell that something is lost.
         """
         since = self._waited_since(hole)
-        for passed, when in self._passings:
-            if passed >= hole:
-                return max(since, when)
-        return since
+        passed_at = 0.0
+        for passed, when in reversed(self._passings):
+            if passed < hole:
+                break
+            passed_at = when
+        return max(since, passed_at)
 
     def _waited_since(self, hole: int) -> float:
         """Return when the first packet that waits for `hole` was held."""

@@ -84,7 +84,27 @@ def test_the_distance_does_not_matter(delay: float) -> None:
     assert run.mean_queue < 2 * QUEUE_ALLOWED * TARGET_QUEUE
 
 
+@pytest.mark.parametrize("mbit", [2, 10, 50])
+def test_the_queue_does_not_grow_however_long_a_download_lasts(mbit: int) -> None:
+    run = told(Line(rate=mbit * MBIT, queue=0.5))
+    run.run(100.0)
+
+    assert run.run(20.0) > 0.97 * mbit * MBIT
+    assert run.mean_queue < QUEUE_ALLOWED * target_queue(mbit * MBIT)
+
+
 # --- loss
+
+
+def test_a_policer_of_a_slow_line_is_found_too() -> None:
+    run = told(Line(rate=5 * MBIT, policed=3 * MBIT))
+    run.run(2 * SETTLED)
+
+    sent = run.sent
+    delivered = run.run(6.0)
+
+    assert delivered > 0.9 * 3 * MBIT
+    assert delivered * 6.0 > 0.95 * (run.sent - sent)
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.02])
