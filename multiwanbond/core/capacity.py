@@ -54,6 +54,10 @@ DRAINED: Final = 0.001
 MOST_DRAIN: Final = 0.5
 """Seconds after which what is still there is not ours."""
 DRAIN_RETREAT: Final = 0.3
+STANDING: Final = 0.02
+"""Seconds of queue that no idle line has: what arrives then is what it carries, whether or not more
+could have been sent. A train over a jittery line promised four times its rate, and a download
+that never filled the bond kept that line's queue full for seconds."""
 DEEP_QUEUE: Final = 0.04
 """Seconds of queue above which that memory fades fast: a line that slowed down, not a neighbour."""
 EXCESS_LOSS: Final = 0.03
@@ -276,7 +280,9 @@ class Capacity:
     ) -> None:
         """Send what the line delivers, and as much more or less as brings the queue to target."""
         if rate:
-            self._update_measured(rate, is_saturated=queue > 2 * (target + patience), now=now)
+            self._update_measured(
+                rate, queue, is_saturated=queue > 2 * (target + patience), now=now
+            )
         if is_new_round:
             if not self._has_spare and queue < target + patience and self._ceiling == inf:
                 self._calm_rounds += 1
@@ -294,8 +300,10 @@ class Capacity:
         else:
             self._set_window(self.measured, target)
 
-    def _update_measured(self, rate: float, *, is_saturated: bool, now: float) -> None:
-        if is_saturated and not self._has_spare:
+    def _update_measured(
+        self, rate: float, queue: float, *, is_saturated: bool, now: float
+    ) -> None:
+        if is_saturated and (not self._has_spare or queue > STANDING):
             step = rate - self.measured
             self._believe(self.measured + (0.3 * step if step < 0 else step), now)
             return

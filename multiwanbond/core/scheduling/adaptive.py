@@ -10,6 +10,8 @@ from .base import UNMEASURED, P, SchedulablePath, find_path, quickest_with_credi
 FIRST_BYTES: Final = 15_000
 """Bytes expected of any flow that is not known better: ten packets, a server's first flight."""
 LEAST_RATE: Final = 10e3
+MARGIN: Final = 0.005
+"""Seconds by which another path must be sooner to help out."""
 STAY: Final = 0.001
 """Seconds by which another path must be sooner for a young flow to move."""
 
@@ -20,7 +22,8 @@ class Adaptive:
     Per-path pacing does the scheduling: the quickest path is always full first, and every other
     gets what it can carry (bonding study, section 5.3: cleverer rules gain nothing or lose). A
     young flow that did the same would wait for its last packets on the slowest path; it stays on
-    the path that finishes it soonest, counting what it has sent as what it will send.
+    the path that finishes it soonest, counting what it has sent as what it will send, and takes
+    another only for what that one would deliver before its own path has got rid of the backlog.
     """
 
     __slots__ = ()
@@ -32,7 +35,7 @@ class Adaptive:
         path = home(flow, paths)
         if flow.path_id != path.path_id:
             flow.path_id, flow.moved_at = path.path_id, now
-        return path if path.has_credit else None
+        return path if path.has_credit else relief(flow, path, paths)
 
     def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the path that delivers a packet soonest (see `Scheduler`)."""
@@ -46,6 +49,16 @@ def home(flow: Flow, paths: Sequence[P]) -> P:
     current = find_path(flow.path_id, paths)
     size = max(flow.octets, FIRST_BYTES) + flow.backlog
     return min(paths, key=lambda path: _finish(path, size) + (0.0 if path is current else STAY))
+
+
+def relief(flow: Flow, home: P, paths: Sequence[P]) -> P | None:
+    """Return a path with credit that delivers before what waits could have left by `home`."""
+    if home.delay is None:
+        return None
+    deadline = home.delay + flow.backlog / max(home.rate, LEAST_RATE) - MARGIN
+    return quickest_with_credit(
+        [path for path in paths if path.delay is not None and path.delay < deadline]
+    )
 
 
 def _finish(path: SchedulablePath, size: int) -> float:
