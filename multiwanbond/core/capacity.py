@@ -65,6 +65,8 @@ EXCESS_LOSS: Final = 0.03
 LEAST_JUDGED: Final = 40
 """Datagrams that a share of loss is judged by at least; three lost of twenty are no policer."""
 HEAVY_LOSS: Final = 0.10
+ABSURD_LOSS: Final = 0.3
+"""Loss over two windows that no line survives: what was believed of it is far from true."""
 CEILING_REST: Final = 0.5
 CEILING_STEP: Final = 0.2
 """Seconds a loss ceiling rests, and then between two rises."""
@@ -94,6 +96,7 @@ class Capacity:
         "_has_spare",
         "_is_searching",
         "_loss_window_at",
+        "_loss_window_peak",
         "_lost",
         "_peaks",
         "_points",
@@ -132,6 +135,7 @@ class Capacity:
         self._lost = 0
         self._received = 0
         self._loss_window_at = 0.0
+        self._loss_window_peak = 0.0
 
     # --- what happened
 
@@ -223,6 +227,7 @@ class Capacity:
     ) -> None:
         """Lower the ceiling if the line loses more than it used to and no queue explains it."""
         self._lost += max(settled.expected - settled.received, 0)
+        self._loss_window_peak = max(self._loss_window_peak, rate)
         self._received += settled.received
         if now - self._loss_window_at <= max(self._smoothed, 0.05):
             return
@@ -238,11 +243,16 @@ class Capacity:
         else:
             self._excesses += 1
             if lost >= 3 and queue < 2 * target and (self._excesses >= 2 or share > HEAVY_LOSS):
-                self._lower_ceiling(rate, now)
+                is_far_off = self._excesses >= 2 and share > ABSURD_LOSS
+                self._lower_ceiling(rate, now, is_far_off=is_far_off)
+        self._loss_window_peak = 0.0
         self._base_loss += (share - self._base_loss) * (0.05 if share > self._base_loss else 0.1)
 
-    def _lower_ceiling(self, rate: float, now: float) -> None:
-        if self._ceiling == inf:
+    def _lower_ceiling(self, rate: float, now: float, *, is_far_off: bool) -> None:
+        if is_far_off and self._loss_window_peak:
+            self._ceiling = 0.98 * self._loss_window_peak
+            self._believe(min(self.measured, self._loss_window_peak), now)
+        elif self._ceiling == inf:
             self._ceiling = 0.98 * max(self.measured, rate)
         else:
             least = 0.98 * rate
