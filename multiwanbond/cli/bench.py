@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from multiwanbond.errors import UsageError
+
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
     from multiwanbond.lab.bench import BenchFigures, BenchPlan
 
+TRAFFIC: Final = ("tcp", "quic")
 SECONDS: Final = 10.0
 SHORTEST: Final = 1.0
 """Less would show the opening of a connection and nothing else."""
@@ -24,10 +27,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "bench",
         help="measure the bond on this machine, over emulated lines",
-        description="Join two network namespaces by emulated lines and send TCP of this kernel "
-        "through the bond; compare with the best line alone and with the kernel's MPTCP. Needs "
-        "root. Everything is removed at the end, also after Ctrl-C. A run takes the given seconds "
-        "once for each line and twice more.",
+        description="Join two network namespaces by emulated lines and send TCP of this kernel, or "
+        "QUIC of ours, through the bond; compare with the best line alone and, for TCP, with the "
+        "kernel's MPTCP. Needs root. Everything is removed at the end, also after Ctrl-C. A run "
+        "takes the given seconds once for each line and twice more.",
     )
     parser.add_argument(
         "--scenario",
@@ -41,7 +44,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         type=_one_of("congestion control", _congestion_names),
         metavar="NAME",
-        help="of the TCP flows; may be given more than once; default cubic",
+        help="of the bulk flows; may be given more than once; default cubic",
+    )
+    parser.add_argument(
+        "--traffic",
+        choices=TRAFFIC,
+        default="tcp",
+        help="what the bulk flows are; default tcp; quic is UDP that takes reordering for loss, "
+        "with cubic or bbr of its own",
     )
     parser.add_argument("--up", action="store_true", help="from the client; default: to it")
     parser.add_argument(
@@ -49,7 +59,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=_count("flows", MOST_FLOWS),
         default=1,
         metavar="N",
-        help="TCP flows at once; default 1",
+        help="bulk flows at once; default 1",
     )
     parser.add_argument(
         "--only",
@@ -129,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
     from multiwanbond.lab.namespaces import demand_lab
     from multiwanbond.lab.processes import Interrupted, interruptible
 
+    _check_congestion(args)
     demand_lab("run: sudo mwb bench")
     check_writable(args)
     try:
@@ -141,15 +152,35 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_congestion(args: argparse.Namespace) -> None:
+    """Refuse what the traffic asked for cannot have.
+
+    Raises:
+        UsageError: QUIC has fewer congestion controls than the kernel's TCP.
+    """
+    from multiwanbond.lab.bench import available_congestion
+    from multiwanbond.sim.scoreboard import Traffic
+
+    known = available_congestion(Traffic(args.traffic))
+    for name in args.congestion or ():
+        if name not in known:
+            raise UsageError(
+                f"--congestion {name} does not go with --traffic {args.traffic}, "
+                f"which knows {', '.join(known)}."
+            )
+
+
 def _measure(args: argparse.Namespace) -> "list[tuple[BenchPlan, BenchFigures]]":
     from multiwanbond.lab import bench_report, bench_run
     from multiwanbond.lab.bench import BenchPlan
     from multiwanbond.sim.scenarios import SCENARIOS
+    from multiwanbond.sim.scoreboard import Traffic
 
     say = _ignore if args.json == STANDARD_OUTPUT else _say
     results = []
     for congestion in dict.fromkeys(args.congestion or ["cubic"]):
         plan = BenchPlan(
+            traffic=Traffic(args.traffic),
             congestion=congestion,
             flows=args.flows,
             is_upload=args.up,

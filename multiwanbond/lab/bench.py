@@ -15,9 +15,8 @@ from multiwanbond.lab.bench_end import BIN
 from multiwanbond.lab.topology import WanSpec
 from multiwanbond.sim.links import LinkSettings, RateTrace
 from multiwanbond.sim.scenarios import Scenario
+from multiwanbond.sim.scoreboard import InnerSender, Traffic
 
-PAYLOAD_SHARE: Final = 1388 / 1500
-"""What of a full packet on a line is the stream's: the rest are headers, the tunnel's included."""
 TRUSTED_RATE: Final = 300e6 / 8
 """Bytes per second of all lines together up to which the emulator was measured to keep its delays
 and rates (see `emulator`); a scenario beyond it is scaled down."""
@@ -30,6 +29,8 @@ _RAMP_WINDOW: Final = 0.2
 class BenchPlan:
     """How every scenario is run."""
 
+    traffic: Traffic = Traffic.TCP
+    """What the bulk flows are; the lines alone are measured with the same."""
     congestion: str = "cubic"
     flows: int = 1
     is_upload: bool = False
@@ -49,6 +50,8 @@ class Flow:
     """Seconds from the first SYN until 90 % of the final rate; None: nothing arrived."""
     longest_stall: float
     resent: int
+    spurious: int | None = None
+    """Packets that arrived after they had been declared lost; only QUIC's end knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ class OneRun:
     bond: Flow
     sparse: Sparse
     lines: tuple[float, ...]
-    """Goodput of plain TCP over each line alone, bytes per second; none if left out."""
+    """Goodput over each line alone without a tunnel, bytes per second; none if left out."""
     mptcp: Flow | None
     cpu: float
     """Share of all processors that was busy while the bond was measured."""
@@ -162,13 +165,17 @@ def _scaled(link: LinkSettings, scale: float) -> LinkSettings:
     return replace(link, rate=rate, policer=policer, queue=int(link.queue * scale))
 
 
-def available_congestion() -> list[str]:
-    """Return the names of the congestion controls this kernel has at hand."""
+def available_congestion(traffic: Traffic = Traffic.TCP) -> list[str]:
+    """Return the names of the congestion controls at hand here: the kernel's, or ours of QUIC."""
+    if traffic is Traffic.QUIC:
+        return [sender.value for sender in InnerSender]
     return Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
 
 
-def why_no_mptcp() -> str | None:
+def why_no_mptcp(traffic: Traffic = Traffic.TCP) -> str | None:
     """Return why MPTCP cannot be compared with here; None if it can."""
+    if traffic is not Traffic.TCP:
+        return "it carries what TCP carries"
     switch = Path("/proc/sys/net/mptcp/enabled")
     if not switch.exists():
         return "this kernel has no MPTCP"

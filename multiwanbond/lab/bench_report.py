@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, Final
 
 from multiwanbond.lab.bench import TRUSTED_RATE, BenchFigures, BenchPlan, why_no_mptcp
+from multiwanbond.sim.scoreboard import Traffic
 
 GOAL: Final = 0.95
 """The norm we want everywhere."""
@@ -20,10 +21,10 @@ HEADER: Final = (
     "scenario       Mbit/s  norm   line  MPTCP     s idle  p50  p95  p99     %  sent     ms   %"
 )
 LEGEND: Final = (
-    "Mbit/s, norm: what TCP carried; as a share of what the lines could carry after headers.",
-    "best line: plain TCP over the best line alone. MPTCP: the kernel's, over all lines.",
+    "Mbit/s, norm: what the streams carried; as a share of what the lines could after headers.",
+    "best line: the same over the best line alone, no tunnel. MPTCP: the kernel's, over all lines.",
     "ramp: until 90 % of the later rate. idle: p95 of the sparse flow before the bulk began.",
-    "sparse, lost: 160 bytes every 20 ms beside the bulk, one way. re-sent: segments, by TCP.",
+    "sparse, lost: 160 bytes every 20 ms beside the bulk, one way. re-sent: by the streams' ends.",
     f"CPU: of all processors; * above {100 * BUSY:.0f} %, where they may have decided.",
 )
 
@@ -32,16 +33,19 @@ def title(plan: BenchPlan) -> str:
     """Return what is run, and on what, in words."""
     flows = "1 flow" if plan.flows == 1 else f"{plan.flows} flows"
     direction = "up" if plan.is_upload else "down"
-    reason = why_no_mptcp()
+    reason = why_no_mptcp(plan.traffic)
     lines = [
         f"Linux {os.uname().release}, Python {platform.python_version()}, {os.cpu_count()} CPUs; "
         f"emulated lines are trusted up to {_mbit(TRUSTED_RATE):.0f} Mbit/s together",
-        f"{plan.congestion}, {flows} {direction}, medians of {plan.runs} runs of "
-        f"{plan.seconds:g} s",
+        f"{_sender(plan)}, {flows} {direction}, medians of {plan.runs} runs of {plan.seconds:g} s",
     ]
     if plan.is_bond_only:
         return "\n".join(lines)
     return "\n".join([*lines, f"MPTCP is left out: {reason}"] if reason else lines)
+
+
+def _sender(plan: BenchPlan) -> str:
+    return "quic with " * (plan.traffic is Traffic.QUIC) + plan.congestion
 
 
 def row(figures: BenchFigures) -> str:
@@ -81,6 +85,7 @@ def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any
         "scenarios": [
             {
                 **asdict(plan),
+                "traffic": plan.traffic.value,
                 **asdict(figures),
                 "goodput": figures.goodput,
                 "norm": figures.norm,
@@ -124,7 +129,7 @@ def _bar(y: int, plan: BenchPlan, figures: BenchFigures) -> list[str]:
         marks.append(_mark(figures.mptcp / figures.ceiling, y - 2, _BAR + 4, "#e80"))
     width = _WIDTH * figures.norm
     return [
-        _text(10, y + 11, f"{figures.name} {plan.congestion}"),
+        _text(10, y + 11, f"{figures.name} {_sender(plan)}"),
         f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="#47a"/>',
         *marks,
         _text(_LEFT + _WIDTH + 30, y + 11, f"{figures.norm:.2f}"),

@@ -13,7 +13,6 @@ from typing import Any, Final
 from multiwanbond.errors import PlatformError
 from multiwanbond.lab import processes
 from multiwanbond.lab.bench import (
-    PAYLOAD_SHARE,
     BenchFigures,
     BenchPlan,
     Flow,
@@ -29,6 +28,7 @@ from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
 from multiwanbond.lab.namespaces import Namespace
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
 from multiwanbond.sim.scenarios import Incident, Scenario
+from multiwanbond.sim.scoreboard import Traffic
 
 IDLE: Final = 1.5
 """Seconds that the sparse flow has the bond for itself."""
@@ -48,7 +48,7 @@ def measure(name: str, scenario: Scenario, plan: BenchPlan) -> BenchFigures:
     return BenchFigures(
         name=name,
         scale=scale,
-        ceiling=rate * scale * PAYLOAD_SHARE,
+        ceiling=rate * scale * plan.traffic.payload_share,
         runs=tuple(_run_once(scenario, scale, plan, seed) for seed in range(1, plan.runs + 1)),
     )
 
@@ -56,11 +56,11 @@ def measure(name: str, scenario: Scenario, plan: BenchPlan) -> BenchFigures:
 def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> OneRun:
     with Topology(specs_of(scenario, scale), purpose="bench", seed=seed) as lab:
         lines = tuple(
-            _bulk(lab, plan, wan.gateway_ipv4, "tcp", scenario=None).goodput
+            _bulk(lab, plan, wan.gateway_ipv4, plan.traffic.value, scenario=None).goodput
             for wan in (() if plan.is_bond_only else lab.wans)
         )
         mptcp = None
-        if not plan.is_bond_only and why_no_mptcp() is None:
+        if not plan.is_bond_only and why_no_mptcp(plan.traffic) is None:
             _enable_mptcp(lab)
             mptcp = _bulk(lab, plan, SERVER_IPV4, "mptcp", scenario=scenario)
         bond = Bond(lab)
@@ -120,10 +120,16 @@ class _End:
         return said
 
 
-def _start(namespace: Namespace, plan: BenchPlan, seconds: float, *arguments: str) -> _End:
+def _start(
+    namespace: Namespace,
+    plan: BenchPlan,
+    seconds: float,
+    *arguments: str,
+    module: str = "bench_end",
+) -> _End:
     more = (f"--seconds={seconds}", f"--flows={plan.flows}", f"--congestion={plan.congestion}")
-    module = (sys.executable, "-m", "multiwanbond.lab.bench_end")
-    return _End(namespace.start(*module, *arguments, *more, stdout=subprocess.PIPE))
+    program = (sys.executable, "-m", f"multiwanbond.lab.{module}")
+    return _End(namespace.start(*program, *arguments, *more, stdout=subprocess.PIPE))
 
 
 def _bulk(
@@ -131,12 +137,18 @@ def _bulk(
 ) -> Flow:
     """Send bulk between the namespaces; the server listens, whoever sends."""
     roles = ("receive", "send") if plan.is_upload else ("send", "receive")
-    where = (protocol, host, str(_PORT))
+    is_quic = protocol == Traffic.QUIC.value
+    module = "quic_end" if is_quic else "bench_end"
+    where = (*(() if is_quic else (protocol,)), host, str(_PORT))
     ends: list[_End] = []
     try:
-        ends.append(_start(lab.server, plan, plan.seconds, "listen", roles[0], *where))
+        ends.append(
+            _start(lab.server, plan, plan.seconds, "listen", roles[0], *where, module=module)
+        )
         ends[0].wait_ready()
-        ends.append(_start(lab.client, plan, plan.seconds, "connect", roles[1], *where))
+        ends.append(
+            _start(lab.client, plan, plan.seconds, "connect", roles[1], *where, module=module)
+        )
         if scenario is not None:
             _play(lab, scenario, plan.seconds)
         receiver, sender = ends if plan.is_upload else reversed(ends)
@@ -152,6 +164,7 @@ def _bulk(
         ramp=None if ramped is None else ramped + got["began"] - opened,
         longest_stall=got["longest_stall"],
         resent=sent["resent"],
+        spurious=sent.get("spurious"),
     )
 
 
@@ -192,7 +205,7 @@ def _bulk_and_sparse(lab: Topology, plan: BenchPlan, scenario: Scenario) -> tupl
         ends.append(_start(namespaces[0], plan, length, "connect", "send", *where))
         time.sleep(IDLE)
         begin = time.monotonic()
-        flow = _bulk(lab, plan, SERVER_INNER_IPV4, "tcp", scenario=scenario)
+        flow = _bulk(lab, plan, SERVER_INNER_IPV4, plan.traffic.value, scenario=scenario)
         sent, arrived = ends[1].outcome("sent")["sent"], ends[0].outcome("arrived")["arrived"]
     finally:
         for end in ends:

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from multiwanbond.cli import main
+from multiwanbond.cli.bench import TRAFFIC
 from multiwanbond.lab import bench_report
 from multiwanbond.lab.bench import (
     TRUSTED_RATE,
@@ -24,6 +25,7 @@ from multiwanbond.lab.bench_run import sparse_of
 from multiwanbond.sim.links import LinkSettings, Policer
 from multiwanbond.sim.network import WanLinks
 from multiwanbond.sim.scenarios import SCENARIOS, Scenario
+from multiwanbond.sim.scoreboard import Traffic
 
 MBIT = 1e6 / 8
 
@@ -119,6 +121,28 @@ def test_the_document_is_json_with_every_run() -> None:
     (scenario,) = json.loads(json.dumps(document))["scenarios"]
     assert scenario["norm"] == pytest.approx(0.55)
     assert len(scenario["runs"]) == 2
+
+
+def test_what_the_bulk_is_stands_in_title_and_document() -> None:
+    plan = BenchPlan(traffic=Traffic.QUIC, congestion="bbr")
+
+    (scenario,) = bench_report.document([(plan, figures(one_run(50)))])["scenarios"]
+    title = bench_report.title(plan)
+
+    assert json.loads(json.dumps(scenario))["traffic"] == "quic"
+    assert "quic with bbr, 1 flow down" in title
+    assert "MPTCP is left out: it carries what TCP carries" in title
+
+
+def test_every_traffic_of_the_simulator_can_be_asked_for() -> None:
+    assert {traffic.value for traffic in Traffic} == set(TRAFFIC)
+
+
+def test_quic_has_no_congestion_control_of_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["bench", "--traffic", "quic", "--congestion", "reno"])
+
+    assert code == 64
+    assert "which knows cubic, bbr" in capsys.readouterr().err
 
 
 def test_the_chart_is_svg() -> None:
