@@ -23,6 +23,13 @@ class Ranges:
         """Include [low, high) and return the parts of it that were not in before."""
         lows, highs = self._lows, self._highs
         first, last = bisect_left(highs, low), bisect_right(lows, high)
+        if first + 1 == last and lows[first] <= low:
+            # One range takes it in: an acknowledgement repeated, or what comes in order.
+            end = highs[first]
+            if high <= end:
+                return []
+            highs[first] = high
+            return [(end, high)]
         fresh = []
         at = low
         for index in range(first, last):
