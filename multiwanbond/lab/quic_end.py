@@ -11,7 +11,7 @@ import argparse
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from typing import Final
@@ -19,9 +19,13 @@ from typing import Final
 from multiwanbond.core.datagram import Address
 from multiwanbond.lab.bench_end import BIN, say
 from multiwanbond.lab.quic_socket import Nowhere, SocketHost, WallClock, run
-from multiwanbond.sim.quic import QuicTransfer
-from multiwanbond.sim.scoreboard import InnerSender
+from multiwanbond.sim.bbr import Bbr
+from multiwanbond.sim.congestion import Controller
+from multiwanbond.sim.quic import PacedCubic, QuicTransfer
 
+# The scoreboard has these too, but takes a quarter of a second to import, and until then a bench
+# waits for us.
+CONTROLLERS: Final[dict[str, Callable[[], Controller]]] = {"cubic": PacedCubic, "bbr": Bbr}
 _PATIENCE: Final = 15.0
 _LINGER: Final = 1.0
 """A sender goes on so much longer than its receiver counts, so that it is never what ends first."""
@@ -118,7 +122,7 @@ def _transfer(chosen: argparse.Namespace, clock: WallClock, host: SocketHost) ->
         source=_SOMEWHERE,
         destination=_SOMEWHERE,
         is_upload=is_sender == (chosen.opening == "connect"),
-        controller=InnerSender(chosen.congestion).quic_controller,
+        controller=CONTROLLERS[chosen.congestion],
     )
 
 
@@ -131,9 +135,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--patience", type=float, default=_PATIENCE)
     parser.add_argument("--flows", type=int, default=1)
-    parser.add_argument(
-        "--congestion", choices=[sender.value for sender in InnerSender], default="cubic"
-    )
+    parser.add_argument("--congestion", choices=list(CONTROLLERS), default="cubic")
     return parser.parse_args(arguments)
 
 

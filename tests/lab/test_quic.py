@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from multiwanbond.lab import processes
+from multiwanbond.lab.bench import available_congestion
 from multiwanbond.lab.bench_end import BIN
-from multiwanbond.lab.quic_end import main
+from multiwanbond.lab.quic_end import CONTROLLERS, main
 from multiwanbond.lab.quic_socket import WallClock
 from multiwanbond.sim.links import LinkSettings
+from multiwanbond.sim.scoreboard import Traffic
 from multiwanbond.sim.wires import Wire
 
 HOST = "127.0.0.1"
@@ -66,6 +68,10 @@ def test_it_carries_more_than_any_scenario_needs(congestion: str, is_upload: boo
     assert sum(receiver["bins"]) > 150 * MBIT
     assert receiver["longest_stall"] < 0.5
     assert sender["spurious"] == 0
+
+
+def test_it_knows_every_congestion_control_that_a_bench_can_ask_for() -> None:
+    assert list(CONTROLLERS) == available_congestion(Traffic.QUIC)
 
 
 def test_every_flow_has_a_connection_of_its_own() -> None:
