@@ -39,10 +39,10 @@ class Flow:
         "_allowance",
         "_allowed_at",
         "backlog",
+        "has_moved",
         "key",
         "last_sequence",
         "last_used",
-        "moved_at",
         "octets",
         "path_id",
         "slow_start",
@@ -57,8 +57,8 @@ class Flow:
         self.last_used = now
         self.path_id: int | None = None
         """The path a sticky routing mode keeps it on; None: not chosen yet."""
-        self.moved_at = now
-        """When it came to that path."""
+        self.has_moved = False
+        """True once any packet of it took another path than its first."""
         self.octets = 0
         """Bytes it has sent, those that wait included."""
         self.backlog = 0

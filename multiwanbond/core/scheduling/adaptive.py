@@ -34,8 +34,13 @@ class Adaptive:
             return quickest_with_credit(paths)
         path = home(flow, paths)
         if flow.path_id != path.path_id:
-            flow.path_id, flow.moved_at = path.path_id, now
-        return path if path.has_credit else relief(flow, path, paths)
+            flow.has_moved |= flow.path_id is not None
+            flow.path_id = path.path_id
+        if path.has_credit:
+            return path
+        other = relief(flow, path, paths)
+        flow.has_moved |= other is not None
+        return other
 
     def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the path that delivers a packet soonest (see `Scheduler`)."""
