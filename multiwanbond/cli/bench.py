@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from multiwanbond.errors import UsageError
 
+from .chart import chart
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
@@ -202,8 +203,13 @@ def _write_results(
     args: argparse.Namespace, results: "list[tuple[BenchPlan, BenchFigures]]"
 ) -> None:
     from multiwanbond.lab import bench_report
+    from multiwanbond.sim.scoreboard_report import CHART, GOAL
 
-    write_results(args, document=bench_report.document(results), chart=bench_report.chart(results))
+    write_results(
+        args,
+        document=bench_report.document(results),
+        chart=chart(CHART, bench_report.bars(results), GOAL),
+    )
 
 
 def _say(text: str) -> None:

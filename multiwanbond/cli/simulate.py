@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from multiwanbond.core.settings import RoutingMode
 from multiwanbond.errors import UsageError
 
+from .chart import chart
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
@@ -222,7 +223,9 @@ def _measure_bulk(args: argparse.Namespace, say: Say) -> None:
         shown += [(plan, figures) for figures in rows]
     say("\n".join(scoreboard_report.LEGEND))
     write_results(
-        args, document=scoreboard_report.document(results), chart=scoreboard_report.chart(shown)
+        args,
+        document=scoreboard_report.document(results),
+        chart=chart(scoreboard_report.CHART, scoreboard_report.bars(shown), scoreboard_report.GOAL),
     )
 
 

@@ -1,17 +1,14 @@
-"""How the lab's scoreboard is shown: a table for people, JSON for machines, a chart for a page."""
+"""How the lab's scoreboard is shown: a table for people, JSON for machines, bars for a chart."""
 
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from typing import Any, Final
 
 from multiwanbond.lab.bench import TRUSTED_RATE, BenchFigures, BenchPlan, why_no_mptcp
 from multiwanbond.sim.scoreboard import Traffic
 
-GOAL: Final = 0.95
-"""The norm we want everywhere."""
 BUSY: Final = 0.9
 """Share of the processors above which they, and not the lines, may have decided."""
 _BYTES_PER_MBIT: Final = 1e6 / 8
@@ -97,52 +94,19 @@ def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any
     }
 
 
-# --- the chart -----------------------------------------------------------------------------------
-
-_LEFT, _WIDTH, _BAR, _STEP, _TOP = 190, 500, 14, 22, 50
-
-
-def chart(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> str:
-    """Return an SVG: a bar per norm, black for the best line, orange for MPTCP, red the goal."""
-    bottom = _TOP + _STEP * len(results)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 70}" '
-        f'height="{bottom + 30}" font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        _text(10, 20, "Share of what the lines could carry; black: best line, orange: MPTCP"),
-    ]
-    parts += [
-        _text(_LEFT + _WIDTH * tenth / 10, bottom + 16, f"{tenth / 10:.1f}")
-        for tenth in range(0, 11, 2)
-    ]
-    for number, (plan, figures) in enumerate(results):
-        parts += _bar(_TOP + _STEP * number, plan, figures)
-    parts.append(_mark(GOAL, _TOP - 6, bottom - _TOP + 6, "#c33"))
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _bar(y: int, plan: BenchPlan, figures: BenchFigures) -> list[str]:
-    marks = []
-    if figures.best_line is not None:
-        marks.append(_mark(figures.best_line / figures.ceiling, y - 2, _BAR + 4, "black"))
-    if figures.mptcp is not None:
-        marks.append(_mark(figures.mptcp / figures.ceiling, y - 2, _BAR + 4, "#e80"))
-    width = _WIDTH * figures.norm
+def bars(
+    results: Sequence[tuple[BenchPlan, BenchFigures]],
+) -> list[tuple[str, float, dict[str, float]]]:
+    """Return for a chart each scenario's label, norm, and what to compare with, on one scale."""
     return [
-        _text(10, y + 11, f"{figures.name} {_sender(plan)}"),
-        f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="#47a"/>',
-        *marks,
-        _text(_LEFT + _WIDTH + 30, y + 11, f"{figures.norm:.2f}"),
+        (f"{figures.name} {_sender(plan)}", figures.norm, _marks(figures))
+        for plan, figures in results
     ]
 
 
-def _mark(share: float, y: int, height: int, colour: str) -> str:
-    x = _LEFT + _WIDTH * share
-    return f'<rect x="{x:.1f}" y="{y}" width="2" height="{height}" fill="{colour}"/>'
-
-
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:g}" y="{y:g}">{escape(text)}</text>'
+def _marks(figures: BenchFigures) -> dict[str, float]:
+    rates = {"best line alone": figures.best_line, "MPTCP": figures.mptcp}
+    return {name: rate / figures.ceiling for name, rate in rates.items() if rate is not None}
 
 
 def _mbit(rate: float) -> float:

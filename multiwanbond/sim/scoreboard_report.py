@@ -1,9 +1,8 @@
-"""How the scoreboard is shown: a table for people, JSON for machines, a chart for a page."""
+"""How the scoreboard is shown: a table for people, JSON for machines, bars for a chart."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from html import escape
 from statistics import median, median_low
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from .scoreboard import Figures, Plan, SparseFigures, Traffic
 
 GOAL: Final = 0.95
 """The norm we want everywhere."""
+CHART: Final = "What the bond carried, as a share of what the lines could after headers"
 
 _BYTES_PER_MBIT: Final = 1e6 / 8
 
@@ -86,8 +86,7 @@ def title(plan: Plan, runs: int = 1) -> str:
     seeds = f"seed {plan.seed}"
     if runs > 1:
         seeds = f"medians of seeds {plan.seed} to {plan.seed + runs - 1}"
-    traffic = "" if plan.traffic is Traffic.TCP else f"{plan.traffic.value} with "
-    return f"{traffic}{plan.sender.value}, {flows} {direction}, mode {plan.mode.value}, {seeds}"
+    return f"{_sender(plan)}, {flows} {direction}, mode {plan.mode.value}, {seeds}"
 
 
 def document(results: Sequence[tuple[Plan, Figures]]) -> dict[str, Any]:
@@ -109,48 +108,21 @@ def _run(plan: Plan, figures: Figures) -> dict[str, Any]:
     }
 
 
-# --- the chart -----------------------------------------------------------------------------------
-
-_LEFT, _WIDTH, _BAR, _STEP, _TOP = 190, 500, 14, 22, 50
-
-
-def chart(results: Sequence[tuple[Plan, Figures]]) -> str:
-    """Return an SVG: a bar per run for its norm, a mark for the best line, a line for the goal."""
-    bottom = _TOP + _STEP * len(results)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 70}" '
-        f'height="{bottom + 30}" font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        _text(10, 20, "Share of what the lines could carry; the mark is the best line alone"),
-    ]
-    for tenth in range(0, 11, 2):
-        x = _LEFT + _WIDTH * tenth // 10
-        parts.append(_vertical(x, bottom, "#ddd"))
-        parts.append(_text(x, bottom + 16, f"{tenth / 10:.1f}", anchor="middle"))
-    for number, (plan, figures) in enumerate(results):
-        parts += _bar(_TOP + _STEP * number, plan, figures)
-    parts.append(_vertical(_LEFT + GOAL * _WIDTH, bottom, "#c33"))
-    parts.append(_text(_LEFT + GOAL * _WIDTH, _TOP - 10, f"goal {GOAL}", anchor="middle"))
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def _bar(y: int, plan: Plan, figures: Figures) -> list[str]:
-    width = _WIDTH * figures.norm
-    mark = _LEFT + _WIDTH * figures.best_line_goodput / figures.ceiling
+def bars(results: Sequence[tuple[Plan, Figures]]) -> list[tuple[str, float, dict[str, float]]]:
+    """Return for a chart each run's label, norm, and the best line alone on the same scale."""
     return [
-        _text(_LEFT - 8, y + 11, f"{figures.name} {plan.sender.value}", anchor="end"),
-        f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="#47a"/>',
-        f'<rect x="{mark:.1f}" y="{y - 2}" width="2" height="{_BAR + 4}" fill="black"/>',
-        _text(_LEFT + _WIDTH + 20, y + 11, f"{figures.norm:.2f}"),
+        (
+            f"{figures.name} {_sender(plan)}",
+            figures.norm,
+            {"best line alone": figures.best_line_goodput / figures.ceiling},
+        )
+        for plan, figures in results
     ]
 
 
-def _vertical(x: float, bottom: int, colour: str) -> str:
-    return f'<line x1="{x:g}" y1="{_TOP - 6}" x2="{x:g}" y2="{bottom}" stroke="{colour}"/>'
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
+def _sender(plan: Plan) -> str:
+    traffic = "" if plan.traffic is Traffic.TCP else f"{plan.traffic.value} with "
+    return traffic + plan.sender.value
 
 
 def _mbit(rate: float) -> float:

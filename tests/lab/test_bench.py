@@ -1,8 +1,7 @@
-"""The pure parts of `mwb bench`: statistics, scaling, table, JSON and chart."""
+"""The pure parts of `mwb bench`: statistics, scaling, table, JSON and bars."""
 
 import json
 from dataclasses import replace
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -145,12 +144,12 @@ def test_quic_has_no_congestion_control_of_the_kernel(capsys: pytest.CaptureFixt
     assert "which knows cubic, bbr" in capsys.readouterr().err
 
 
-def test_the_chart_is_svg() -> None:
-    chart = bench_report.chart([(BenchPlan(), figures(one_run(50, mptcp=70)))])
+def test_a_bar_of_the_chart_has_marks_to_compare_with() -> None:
+    ((label, share, marks),) = bench_report.bars([(BenchPlan(), figures(one_run(50, mptcp=70)))])
 
-    root = ET.fromstring(chart)
-    assert root.tag.endswith("svg")
-    assert "example cubic" in chart
+    assert label == "example cubic"
+    assert share == pytest.approx(0.5)
+    assert marks == {"best line alone": pytest.approx(0.9), "MPTCP": pytest.approx(0.7)}
 
 
 def test_a_run_of_the_bond_only_has_no_best_line() -> None:
@@ -160,7 +159,8 @@ def test_a_run_of_the_bond_only_has_no_best_line() -> None:
 
     assert measured.best_line is None
     assert row.split()[:5] == ["example", "80.0", "0.80", "-", "-"]
-    ET.fromstring(bench_report.chart([(BenchPlan(is_bond_only=True), measured)]))
+    ((_, _, marks),) = bench_report.bars([(BenchPlan(is_bond_only=True), measured)])
+    assert marks == {}
 
 
 def test_a_wrong_scenario_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
