@@ -21,6 +21,9 @@ PER_ROUND: Final = 7
 LEAST_GAP: Final = 0.0022
 """Seconds between two acks: those up to 2 ms apart are a train to Linux."""
 MOST_GAP: Final = 0.02
+LEAST_RISE: Final = 0.004
+"""Seconds by which a round trip must have grown, an eighth of itself if that is more, for HyStart
+to take it for a full line."""
 OVER_AFTER: Final = 3.0
 """Seconds after which any slow start is over."""
 WAITS: Final = 0.01
@@ -124,10 +127,12 @@ class SlowStart:
         # What is acked now may have waited longer than what comes now will.
         round_trip = max(round_trip, self.latest_rtt)
         gap = min(max(round_trip / PER_ROUND, LEAST_GAP), MOST_GAP)
-        # On one path and without a backlog its round trip stays what it was; there is nothing to
-        # hide, and a flow that soon ends should not wait for acks.
-        is_settled = flow.is_young and not flow.has_moved
-        return 0.0 if is_settled and flow.backlog < FEW + gap * rate else gap
+        # While its round trip is what it was there is nothing to hide, and a flow that soon ends
+        # should not wait for acks; but those of one instant say no more than their last.
+        is_steady = flow.is_young and not flow.has_moved and flow.backlog < FEW + gap * rate
+        if is_steady and self.latest_rtt < self.least_rtt + max(self.least_rtt / 8, LEAST_RISE):
+            return LEAST_GAP if self.passed_at == now else 0.0
+        return gap
 
 
 class AckThinner:
