@@ -64,6 +64,9 @@ EXCESS_LOSS: Final = 0.03
 """Loss above the line's own that may mean a policer or a short queue."""
 LEAST_JUDGED: Final = 40
 """Datagrams that a share of loss is judged by at least; three lost of twenty are no policer."""
+MANY_LOST: Final = 8
+SEARCH_LOSS: Final = 0.08
+"""Losses, and their share, that end the search for a rate: the line is full, its queue short."""
 HEAVY_LOSS: Final = 0.10
 ABSURD_LOSS: Final = 0.3
 """Loss over two windows that no line survives: what was believed of it is far from true."""
@@ -139,9 +142,16 @@ class Capacity:
 
     # --- what happened
 
-    def on_train(self, rate: float, now: float) -> None:
-        """A train of datagrams sent back to back arrived at `rate` bytes a second."""
-        self._is_searching = False
+    def on_train(self, rate: float, now: float, *, is_least: bool = False) -> None:
+        """A train of datagrams sent back to back arrived at `rate` bytes a second.
+
+        Args:
+            rate: what its spread says.
+            now: the caller's clock.
+            is_least: the line may be quicker still, since the spread was too short to be read; it
+                is found out by doubling, as without a train.
+        """
+        self._is_searching = is_least
         self._believe(TRAIN_SHARE * rate, now)
         self.rate = max(self.measured, LEAST_RATE)
         self._set_window(self.measured, TARGET_QUEUE)
@@ -238,6 +248,9 @@ class Capacity:
         self._loss_window_at = now
         share = lost / total
         deviation = 2 * sqrt(max(self._base_loss, 0.002) / total)
+        if self._is_searching and lost > MANY_LOST and share > SEARCH_LOSS:
+            self._is_searching = False
+            self._believe(max(self.measured, rate), now)
         if self._is_searching or share <= self._base_loss + max(EXCESS_LOSS, deviation):
             self._excesses = 0
         else:

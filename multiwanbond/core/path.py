@@ -244,7 +244,7 @@ class Path:
         """The peer told how far a train of ours had spread when it arrived."""
         rate = self.train.rate(report, now)
         if rate is not None:
-            self.capacity.on_train(rate, now)
+            self.capacity.on_train(rate, now, is_least=train.is_too_short(report))
 
     @property
     def _is_congested(self) -> bool:

@@ -86,3 +86,8 @@ class Sent:
         if now - self._sent_at > SETTLED_AFTER:
             return None
         return report.octets / max(report.span * TIME_UNIT, LEAST_SPAN)
+
+
+def is_too_short(report: TrainReport) -> bool:
+    """Say whether the train arrived within so little time that its rate is only a lower bound."""
+    return report.span * TIME_UNIT <= LEAST_SPAN
