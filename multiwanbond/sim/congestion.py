@@ -110,6 +110,7 @@ class Cubic:
         self._inflection = 0.0
         self._friendly = 0.0
         self._before = (INITIAL_WINDOW, _NEVER)
+        self._has_timed_out = False
         self._hystart = _HyStart(1.0 if is_paced else 0.5)
 
     def pacing_rate(self) -> float | None:
@@ -118,7 +119,9 @@ class Cubic:
 
     def on_ack(self, sample: AckSample) -> None:
         """Grow."""
-        if sample.is_recovering:
+        if not sample.is_recovering:
+            self._has_timed_out = False
+        elif not self._has_timed_out:
             return
         if self.window < self.slow_start_threshold:
             if not sample.is_window_half_used:
@@ -156,8 +159,13 @@ class Cubic:
         self.window = self.slow_start_threshold = max(2.0, self.window * _BETA)
 
     def on_timeout(self, now: float) -> None:
-        """Start again from one segment."""
-        self.on_loss(now)
+        """Start again from one segment, and grow at once, as Linux does (state Loss).
+
+        A second timeout before anything has recovered does not halve the threshold again.
+        """
+        if not self._has_timed_out:
+            self.on_loss(now)
+        self._has_timed_out = True
         self.window = 1.0
 
     def undo(self) -> None:

@@ -47,7 +47,8 @@ def test_a_bond_over_one_line_gets_what_the_line_gets_alone() -> None:
 
     assert figures.best_line == 1
     assert figures.ratio == pytest.approx(1.0, abs=0.05)
-    assert 0.9 < figures.norm <= 1.01
+    # More than 1: what waited at the end of the warm-up counts as carried after it.
+    assert 0.9 < figures.norm < 1.06
 
 
 @pytest.mark.parametrize("is_upload", [False, True], ids=["down", "up"])
