@@ -33,6 +33,8 @@ from multiwanbond.sim.scoreboard import Traffic
 IDLE: Final = 1.5
 """Seconds that the sparse flow has the bond for itself."""
 _PORT: Final = 5201
+"""Of the bulk; QUIC's further flows have those that follow."""
+_SPARSE_PORT: Final = 5200
 _SETTLE: Final = 1.0
 """Seconds for the paths' first probes once the bond is connected."""
 
@@ -197,7 +199,7 @@ def _bulk_and_sparse(lab: Topology, plan: BenchPlan, scenario: Scenario) -> tupl
     namespaces = (lab.client, lab.server) if plan.is_upload else (lab.server, lab.client)
     host = SERVER_INNER_IPV4 if plan.is_upload else CLIENT_INNER_IPV4
     length = IDLE + plan.seconds
-    where = ("udp", host, str(_PORT))
+    where = ("udp", host, str(_SPARSE_PORT))
     ends: list[_End] = []
     try:
         ends.append(_start(namespaces[1], plan, length + 1, "listen", "receive", *where))
