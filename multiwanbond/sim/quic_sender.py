@@ -27,6 +27,9 @@ MOST_IN_A_RUN: Final = 10
 """Packets that one write holds at most (UDP_SEGMENT), the initial window."""
 _PACING_SLACK: Final = 0.001
 """Seconds the pacer may run ahead, as that of the TCP sender."""
+_MOST_MADE_UP: Final = 0.010
+"""Seconds of sending that are made up for when the pacer's timer was late, as on a busy machine;
+Google's stack does the same. In virtual time no timer is late."""
 _PROBES: Final = 2
 _MOST_BACKOFF: Final = 64
 
@@ -105,6 +108,7 @@ class QuicSender:
         self._probe_count = 0
         self._last_sent = world.now
         self._pace_at = 0.0
+        self._is_pace_limited = False
         self._pace_timer = Timer(world, self._pump)
         self._loss_timer = Timer(world, self._on_loss_timer)
         self._probe_timer = Timer(world, self._on_probe_timer)
@@ -130,15 +134,19 @@ class QuicSender:
         while len(flight) < room:
             if self._pace_at > now + _PACING_SLACK:
                 self._pace_timer.set(self._pace_at)
+                self._is_pace_limited = True
                 break
             most = min(MOST_IN_A_RUN, max(1, int(room - len(flight))))
             run = self._next_run(most)
             if not run:
-                self._is_window_limited = False
+                self._is_window_limited = self._is_pace_limited = False
                 self._app_limited_until = self._delivered + len(flight)
                 break
             self._transmit(run)
-            self._pace_at = max(self._pace_at, now) + len(run) / rate
+            earliest = now - _MOST_MADE_UP if self._is_pace_limited else now
+            self._pace_at = max(self._pace_at, earliest) + len(run) / rate
+        else:
+            self._is_pace_limited = False
         self._is_window_half_used = 2 * len(flight) >= room or self._is_window_limited
         self._set_probe_timer()
 
