@@ -98,7 +98,7 @@ class Dispatch:
             flow = lookup(flow_key(packet), now)
             size = len(packet)
             flow.octets += size
-            if size > SMALL and flow.is_tcp:
+            if (size > SMALL or flow.octets == size) and flow.is_tcp:
                 self._thinner.on_data(flow, burst, now)
             if flow.is_sparse(size, now) and self._send_urgent(burst, flow, key, now):
                 continue

@@ -3,7 +3,7 @@
 CUBIC's HyStart (RFC 9406, and Linux' `tcp_cubic.c`) leaves slow start when the round trip grows, as
 it does when the first packets take a slower line, or when acks come in a dense train, as they do
 after a tunnel. Both tests need many acks a round: the delay test more than eight, the train test
-acks less than 2 ms apart. With seven a round neither sees anything. A pure ack says all that the
+acks less than 2 ms apart. With fewer neither sees anything. A pure ack says all that the
 ones before it said, so the sender learns the same, a little later. Thinning stops once the flow's
 backlog shows that the lines are full (second study, sections 3 to 5).
 """
@@ -16,11 +16,12 @@ from multiwanbond.core.flow import Flow
 from multiwanbond.core.ip import TcpFields, flow_key, reverse_key, tcp_fields
 from multiwanbond.core.path import Path
 
-PER_ROUND: Final = 7
-"""Acks let through per round trip: Linux looks at the delay from the ninth sample of a round on."""
+PER_ROUND: Final = 6
+"""Acks let through per round trip: Linux looks at the delay from the ninth sample of a round on,
+and a round grows while it lasts."""
 LEAST_GAP: Final = 0.0022
 """Seconds between two acks: those up to 2 ms apart are a train to Linux."""
-MOST_GAP: Final = 0.02
+MOST_GAP: Final = 0.05
 LEAST_RISE: Final = 0.004
 """Seconds by which a round trip must have grown, an eighth of itself if that is more, for HyStart
 to take it for a full line."""
@@ -40,6 +41,7 @@ MOST_FLOWS: Final = 1024
 """Thinned at a time; those above keep all their acks, which costs them some speed at the start."""
 _LONGEST_PLAIN: Final = 32
 """Bytes of a TCP header whose only option is a timestamp; a longer one may hold a SACK."""
+_SYN: Final = 0x02
 _ACK: Final = 0x10
 _HALF: Final = 1 << 31
 
@@ -154,6 +156,9 @@ class AckThinner:
         fields = tcp_fields(burst.packet)
         if fields is not None and fields.payload:
             state.on_data(fields.sequence + fields.payload & 0xFFFFFFFF, now)
+        elif fields is not None and fields.flags & _SYN:
+            # The sender measures its least round trip by the handshake already, and so do we.
+            state.on_data(fields.sequence + 1 & 0xFFFFFFFF, now)
 
     @property
     def is_busy(self) -> bool:
