@@ -1,0 +1,571 @@
+"""Acks are thinned beside a young sender: few of them, the newest, none lost, and not for long."""
+
+from itertools import pairwise
+
+import pytest
+
+from multiwanbond.core.burst import Burst
+from multiwanbond.core.capacity import TRAIN_SHARE
+from multiwanbond.core.flow import YOUNG_BYTES, Flow
+from multiwanbond.core.ip import flow_key
+from multiwanbond.core.path import LEAST_STANDING, Path
+from multiwanbond.core.settings import HealthSettings
+from multiwanbond.core.slow_start import (
+    DEEP_BACKLOG,
+    FEW,
+    FIRST_BYTES,
+    GROWS,
+    LEAST_GAP,
+    LEAST_RISE,
+    MOST_FLOWS,
+    MOST_GAP,
+    OVER_AFTER,
+    PER_ROUND,
+    WAITS,
+    WAITS_FOR,
+    AckThinner,
+)
+
+from .inner_packets import ACK, CWR, ECE, FIN, HOSTS, ICMP, PORTS, PSH, UDP, Shape
+
+START = 100.0
+RATE = 1e6
+SEGMENT = 1000
+TRAIN = 0.002
+"""Seconds between acks up to which Linux takes them for a train."""
+TIMESTAMPS = bytes([1, 1, 8, 10]) + bytes(8)
+SACK = bytes([1, 1, 5, 10]) + bytes(8)
+
+
+def line(path_id: int = 1, *, rate: float = RATE, delay: float = 0.02) -> Path:
+    """A path of which rate and delay are known."""
+    path = Path(path_id, wan_id=path_id, is_ours=True, health=HealthSettings(), now=START)
+    path.one_way.on_sample(delay, LEAST_STANDING, START)
+    set_rate(path, rate)
+    return path
+
+
+def set_rate(path: Path, rate: float) -> None:
+    path.capacity.on_train(rate / TRAIN_SHARE, START)
+
+
+def answer(
+    ack: int,
+    *,
+    version: int = 4,
+    flags: int = ACK,
+    options: bytes = TIMESTAMPS,
+    payload: bytes = b"",
+    window: int = 9,
+) -> bytes:
+    """A packet that the receiver of a download sends back."""
+    packet = bytearray(Shape(version=version, flags=flags, options=options).packet(payload))
+    source, target = HOSTS[version]
+    addresses, start = (12, 20) if version == 4 else (8, 40)
+    packet[addresses : addresses + 2 * len(source)] = target + source
+    packet[start : start + 4] = PORTS[2:] + PORTS[:2]
+    packet[start + 8 : start + 12] = (ack & 0xFFFFFFFF).to_bytes(4, "big")
+    packet[start + 14 : start + 16] = window.to_bytes(2, "big")
+    return bytes(packet)
+
+
+class Download:
+    """A TCP flow of ours, and the acks that come back for it through a thinner."""
+
+    def __init__(
+        self,
+        *lines: Path,
+        version: int = 4,
+        first: int = 1000,
+        octets: int = 0,
+        thinner: AckThinner | None = None,
+    ) -> None:
+        self.now = START
+        self.lines = lines or (line(),)
+        self.thinner = thinner or AckThinner()
+        self.version = version
+        self.next = first
+        """TCP sequence of what is to be sent next."""
+        self.acked = first
+        """What the newest ack acknowledged."""
+        self.passed: list[tuple[float, bytes]] = []
+        """When what was let through, in this order."""
+        self.flow = Flow(flow_key(Shape(version=version).packet(b"")), self.now)
+        self.flow.octets = octets
+
+    def send(self) -> None:
+        packet = Shape(version=self.version, sequence=self.next).packet(bytes(SEGMENT))
+        self.flow.octets += len(packet)
+        self.next = self.next + SEGMENT & 0xFFFFFFFF
+        self.thinner.on_data(self.flow, Burst(packet), self.now)
+
+    def next_answer(self, **shape: int | bytes) -> bytes:
+        """A packet that acknowledges one more segment."""
+        self.acked = self.acked + SEGMENT & 0xFFFFFFFF
+        return answer(self.acked, version=self.version, **shape)  # type: ignore[arg-type]  # its own
+
+    def receive(self, *packets: bytes) -> list[bytes]:
+        """Let packets come back at this instant; return what is let through at once."""
+        passed = self.thinner.thin([Burst(packet) for packet in packets], self.lines, self.now)
+        self.passed += [(self.now, bytes(burst.packet)) for burst in passed]
+        return [bytes(burst.packet) for burst in passed]
+
+    def wait(self, seconds: float) -> list[bytes]:
+        """Let time pass; return what is let through meanwhile."""
+        end, before = self.now + seconds, len(self.passed)
+        while (at := self.thinner.deadline()) is not None and at <= end:
+            self.now = max(at, self.now)
+            self.receive()
+        self.now = end
+        return [packet for _, packet in self.passed[before:]]
+
+    def measure(self, rtt: float) -> None:
+        """Let the round trip be known."""
+        self.send()
+        self.wait(rtt)
+        self.receive(self.next_answer())
+        self.wait(MOST_GAP)
+
+    def go_on(self, seconds: float, *, rtt: float, every: float = 0.001) -> int:
+        """Send a segment and get an ack every so often; return how many acks passed."""
+        before, flight = len(self.passed), []
+        for _ in range(round(seconds / every)):
+            self.send()
+            flight.append(self.now + rtt)
+            if flight[0] <= self.now:
+                flight.pop(0)
+                self.receive(self.next_answer())
+            self.wait(every)
+        return len(self.passed) - before
+
+    def loses_acks(self) -> bool:
+        """Say whether of a few acks a little apart not all are let through."""
+        packets = [self.next_answer() for _ in range(5)]
+        passed = []
+        for packet in packets:
+            passed += self.receive(packet)
+            passed += self.wait(TRAIN / 4)
+        passed += self.wait(MOST_GAP)
+        assert passed[-1] == packets[-1]
+        return passed != packets
+
+
+def backlogged(*lines: Path, rtt: float = 0.04, backlog: int = 40_000) -> Download:
+    """A young flow of which much waits here, with one ack just let through."""
+    download = Download(*lines)
+    download.measure(rtt)
+    download.flow.backlog = backlog
+    download.receive(download.next_answer())
+    return download
+
+
+def bulk(*, rtt: float = 0.04, backlog: int = 40_000) -> Download:
+    """A flow that has proved to be bulk in its first second."""
+    download = backlogged(rtt=rtt, backlog=backlog)
+    download.flow.octets = YOUNG_BYTES + 1
+    return download
+
+
+# --- how many pass
+
+
+@pytest.mark.parametrize("rtt", [0.002, 0.01, 0.04, 0.08])
+def test_few_acks_a_round_trip_pass_beside_a_backlog_and_no_two_look_like_a_train(
+    rtt: float,
+) -> None:
+    download = Download()
+    download.measure(rtt)
+    download.flow.backlog = 40_000
+    download.go_on(rtt + 0.05, rtt=rtt)
+    whole = rtt + 0.04
+
+    passed = download.go_on(1.0, rtt=whole)
+
+    assert passed <= PER_ROUND / whole + 1
+    assert passed >= 0.8 / MOST_GAP
+    times = [at for at, _ in download.passed]
+    assert all(after - before > TRAIN for before, after in pairwise(times))
+
+
+def test_no_ack_waits_long_even_if_the_round_trip_is_long() -> None:
+    download = backlogged(rtt=1.0)
+
+    download.go_on(2.0, rtt=1.2)
+
+    times = [at for at, _ in download.passed if at > START + 2.5]
+    assert max(after - before for before, after in pairwise(times)) < MOST_GAP + 0.002
+
+
+# --- which pass
+
+
+def test_of_acks_that_are_held_the_newest_passes() -> None:
+    download = backlogged()
+    acks = [download.next_answer() for _ in range(5)]
+
+    at_once = [packet for ack in acks for packet in download.receive(ack)]
+
+    assert at_once == []
+    assert download.wait(MOST_GAP) == acks[-1:]
+
+
+def test_the_last_ack_goes_when_the_deadline_says_so() -> None:
+    download = backlogged(rtt=1.0)
+    held_at, last = download.now, download.next_answer()
+
+    download.receive(last)
+
+    deadline = download.thinner.deadline()
+    assert deadline is not None
+    assert held_at < deadline <= held_at + MOST_GAP
+    download.wait(deadline - download.now - 0.001)
+    assert download.passed[-1][1] != last
+    assert download.wait(0.001001) == [last]
+    assert download.thinner.deadline() is None
+    assert download.wait(1.0) == []
+
+
+def test_a_newer_ack_that_may_pass_takes_the_place_of_one_that_is_held() -> None:
+    download = backlogged()
+    held, newer = download.next_answer(), download.next_answer()
+    download.receive(held)
+    deadline = download.thinner.deadline()
+    assert deadline is not None
+
+    download.now = deadline - 1e-9  # the owner's timer has not rung yet
+    assert download.receive(newer) == []
+    download.now = deadline
+
+    assert download.receive() == [newer]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param({"options": TIMESTAMPS + SACK}, id="sack"),
+        pytest.param({"flags": ACK | FIN}, id="fin"),
+        pytest.param({"flags": ACK | PSH, "payload": b"data"}, id="data"),
+        pytest.param({"payload": b"data"}, id="data without push"),
+        pytest.param({"flags": ACK | ECE}, id="congestion echo"),
+        pytest.param({"flags": ACK | CWR}, id="window reduced"),
+        pytest.param({"flags": ACK | 0x04}, id="reset"),
+        pytest.param({"flags": ACK | 0x20}, id="urgent"),
+    ],
+)
+def test_an_ack_that_says_more_passes_at_once_after_the_one_that_is_held(
+    shape: dict[str, int | bytes],
+) -> None:
+    download = backlogged()
+    held, telling = download.next_answer(), download.next_answer(**shape)
+    assert download.receive(held) == []
+
+    assert download.receive(telling) == [held, telling]
+    assert download.thinner.deadline() is None
+
+
+def test_repeated_acks_and_new_windows_pass_at_once_after_the_one_that_is_held() -> None:
+    """They tell of a gap, or that the receiver takes more: both are waited for."""
+    download = backlogged()
+    held = download.next_answer()
+    repeated, wider = answer(download.acked), answer(download.acked, window=99)
+
+    passed = [*download.receive(held), *download.receive(repeated), *download.receive(wider)]
+
+    assert passed == [held, repeated, wider]
+
+
+def test_an_old_ack_that_comes_late_passes_and_changes_nothing() -> None:
+    download = backlogged()
+    old = download.next_answer()
+    held = download.next_answer()
+    download.receive(held)
+
+    assert download.receive(old) == [held, old]
+    assert download.receive(download.next_answer()) == []
+
+
+def test_what_comes_at_one_instant_keeps_its_order() -> None:
+    download = backlogged()
+    acks = [download.next_answer() for _ in range(3)]
+    data = download.next_answer(payload=b"data")
+    last = download.next_answer()
+
+    assert download.receive(*acks, data, last) == [acks[-1], data]
+    assert download.wait(MOST_GAP) == [last]
+
+
+# --- when there is nothing to hide
+
+
+def test_a_flow_without_backlog_whose_round_trip_is_steady_keeps_all_acks() -> None:
+    download = Download()
+    download.measure(0.04)
+    acks = [download.next_answer() for _ in range(50)]
+
+    passed = []
+    for ack in acks:
+        download.send()
+        passed += download.receive(ack)
+        download.wait(0.0001)
+
+    assert passed == acks
+
+
+def test_of_acks_of_one_instant_the_first_and_the_last_are_enough() -> None:
+    download = Download()
+    download.measure(0.04)
+    acks = [download.next_answer() for _ in range(10)]
+
+    assert download.receive(*acks) == acks[:1]
+    assert download.wait(LEAST_GAP) == acks[-1:]
+
+
+def test_a_backlog_of_a_few_packets_is_none() -> None:
+    download = Download()
+    download.measure(0.04)
+
+    download.flow.backlog = FEW
+
+    assert not download.loses_acks()
+
+
+def test_all_acks_pass_until_the_round_trip_is_known() -> None:
+    download = Download()
+    download.flow.backlog = 40_000
+    download.send()
+
+    assert not Download.loses_acks(_not_acked_yet(download))
+
+
+def _not_acked_yet(download: Download) -> Download:
+    """The same, with acks of what came before the data."""
+    download.acked = download.acked - 10 * SEGMENT & 0xFFFFFFFF
+    return download
+
+
+def test_all_acks_pass_while_there_is_no_path() -> None:
+    download = backlogged()
+
+    download.lines = ()
+
+    assert not download.loses_acks()
+
+
+def test_the_acks_of_a_flow_that_has_moved_are_thinned() -> None:
+    download = Download()
+    download.measure(0.04)
+    assert not download.loses_acks()
+
+    download.flow.has_moved = True
+
+    assert download.loses_acks()
+
+
+@pytest.mark.parametrize(
+    ("rtt", "rise", "is_thinned"),
+    [
+        pytest.param(0.01, 0.5 * LEAST_RISE, False, id="little"),
+        pytest.param(0.01, 1.5 * LEAST_RISE, True, id="much"),
+        pytest.param(0.2, 0.2 / 16, False, id="little of a long one"),
+        pytest.param(0.2, 0.2 / 6, True, id="much of a long one"),
+    ],
+)
+def test_acks_are_thinned_once_the_round_trip_has_grown(
+    rtt: float, rise: float, is_thinned: bool
+) -> None:
+    download = Download()
+    download.measure(rtt)
+
+    download.measure(rtt + rise)
+
+    assert download.loses_acks() == is_thinned
+
+
+def test_what_another_line_is_longer_by_counts_as_part_of_the_round_trip() -> None:
+    near, far = line(1, delay=0.005), line(2, delay=0.065)
+    alone, helped = backlogged(near, rtt=0.01), backlogged(near, far, rtt=0.01)
+    for download in (alone, helped):
+        download.receive(download.next_answer())
+
+    sooner, later = alone.thinner.deadline(), helped.thinner.deadline()
+
+    assert sooner is not None
+    assert later is not None
+    assert later > sooner
+
+
+# --- when it is over
+
+
+def test_thinning_ends_when_packets_wait_long_at_rates_that_do_not_grow() -> None:
+    download = bulk()
+    download.flow.waited = 2 * WAITS
+    assert download.loses_acks()
+
+    download.wait(WAITS_FOR)
+
+    download.receive(download.next_answer())
+    assert not download.loses_acks()
+
+
+def test_thinning_goes_on_while_the_lines_turn_out_to_carry_more() -> None:
+    download = bulk()
+    download.flow.waited = 2 * WAITS
+    rate = RATE
+
+    for _ in range(10):
+        assert download.loses_acks()
+        download.wait(0.6 * WAITS_FOR)
+        rate *= 1.1 * GROWS
+        download.flow.backlog = int(0.05 * rate)
+        set_rate(download.lines[0], rate)
+
+
+def test_thinning_goes_on_while_packets_wait_only_now_and_then() -> None:
+    download = bulk()
+
+    for _ in range(10):
+        download.flow.waited = 2 * WAITS
+        assert download.loses_acks()
+        download.wait(0.6 * WAITS_FOR)
+        download.flow.waited = WAITS / 2
+        assert download.loses_acks()
+
+
+def test_thinning_ends_when_very_much_waits() -> None:
+    download = bulk()
+    assert download.loses_acks()
+
+    download.flow.backlog = int(1.1 * DEEP_BACKLOG * RATE)
+
+    assert not download.loses_acks()
+
+
+def test_it_does_not_begin_again() -> None:
+    download = bulk()
+    download.flow.backlog = int(1.1 * DEEP_BACKLOG * RATE)
+    download.receive(download.next_answer())
+
+    download.flow.backlog = 40_000
+
+    assert not download.loses_acks()
+
+
+def test_a_flow_on_one_line_may_wait_there_as_long_as_it_is_young() -> None:
+    download = backlogged()
+    download.flow.waited = 2 * WAITS
+
+    for _ in range(5):
+        assert download.loses_acks()
+        download.wait(WAITS_FOR)
+
+
+def test_thinning_ends_after_some_seconds_without_losing_the_ack_that_is_held() -> None:
+    download = backlogged()
+    download.wait(START + OVER_AFTER - download.now - LEAST_GAP / 2)
+    download.receive(download.next_answer())
+    last = download.next_answer()
+    assert download.receive(last) == []
+
+    passed = download.wait(MOST_GAP)
+    download.receive()
+
+    assert passed == [last]
+    assert not download.thinner.is_busy
+    assert not download.loses_acks()
+
+
+# --- whose acks
+
+
+def test_a_flow_that_nobody_saw_begin_is_left_alone() -> None:
+    download = Download(octets=FIRST_BYTES)
+
+    download.measure(0.04)
+    download.flow.backlog = 40_000
+
+    assert not download.thinner.is_busy
+    assert not download.loses_acks()
+
+
+@pytest.mark.parametrize("protocol", [UDP, ICMP])
+def test_other_protocols_pass(protocol: int) -> None:
+    download = backlogged()
+    packet = bytearray(answer(download.acked))
+    packet[9] = protocol
+
+    assert download.receive(*[bytes(packet)] * 5) == [bytes(packet)] * 5
+
+
+def test_acks_of_other_flows_pass_and_do_not_release_those_that_are_held() -> None:
+    download = backlogged()
+    held = download.next_answer()
+    other = bytearray(answer(5))
+    other[20:22] = b"\1\2"
+
+    assert download.receive(held, bytes(other), bytes(other)) == [bytes(other)] * 2
+    assert download.wait(MOST_GAP) == [held]
+
+
+def test_what_is_no_whole_packet_passes() -> None:
+    download = backlogged()
+    stumps = [b"", b"\x45", answer(1)[:30], bytes(60)]
+
+    assert download.receive(*stumps) == stumps
+
+
+def test_no_more_than_so_many_flows_are_thinned_at_a_time() -> None:
+    thinner = AckThinner()
+    for number in range(MOST_FLOWS):
+        packet = bytearray(Shape().packet(bytes(SEGMENT)))
+        packet[20:22] = number.to_bytes(2, "big")
+        packet[15] = 99
+        thinner.on_data(Flow(flow_key(packet), START), Burst(bytes(packet)), START)
+    late = Download(thinner=thinner)
+
+    late.measure(0.04)
+    late.flow.backlog = 40_000
+
+    assert late.flow.slow_start is None
+    assert not late.loses_acks()
+    late.wait(OVER_AFTER)
+    late.receive()
+    assert not thinner.is_busy
+
+
+def test_ipv6_is_treated_alike() -> None:
+    download = Download(version=6)
+    download.measure(0.04)
+    assert not download.loses_acks()
+
+    download.flow.backlog = 40_000
+
+    assert download.loses_acks()
+
+
+@pytest.mark.parametrize("before", [0, 500, 2500, 100_000])
+def test_sequence_numbers_may_wrap_around(before: int) -> None:
+    download = Download(first=0x1_0000_0000 - before)
+    download.measure(0.04)
+    download.flow.backlog = 40_000
+    download.go_on(0.1, rtt=0.08)
+
+    passed = download.go_on(1.0, rtt=0.08)
+
+    assert 0.8 / MOST_GAP <= passed <= PER_ROUND / 0.08 + 1
+    acked = [int.from_bytes(packet[28:32], "big") for _, packet in download.passed]
+    assert all(0 < (after - before & 0xFFFFFFFF) < 1 << 31 for before, after in pairwise(acked))
+
+
+def test_runs_of_data_make_the_round_trip_known_as_packets_do() -> None:
+    download = Download()
+    run = Shape(sequence=download.next).run(bytes(10 * SEGMENT), SEGMENT)
+    download.thinner.on_data(download.flow, run, download.now)
+    download.wait(0.04)
+    download.acked += 9 * SEGMENT
+    download.receive(download.next_answer())
+    download.wait(MOST_GAP)
+
+    download.flow.backlog = 40_000
+
+    assert download.loses_acks()
