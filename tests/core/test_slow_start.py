@@ -26,7 +26,7 @@ from multiwanbond.core.slow_start import (
     AckThinner,
 )
 
-from .inner_packets import ACK, CWR, ECE, FIN, HOSTS, ICMP, PORTS, PSH, UDP, Shape
+from .inner_packets import ACK, CWR, ECE, FIN, HOSTS, ICMP, PORTS, PSH, SYN, UDP, Shape
 
 START = 100.0
 RATE = 1e6
@@ -567,5 +567,17 @@ def test_runs_of_data_make_the_round_trip_known_as_packets_do() -> None:
     download.wait(MOST_GAP)
 
     download.flow.backlog = 40_000
+
+    assert download.loses_acks()
+
+
+def test_the_round_trip_is_that_of_the_handshake_already() -> None:
+    download = Download(first=1001)
+    opening = Shape(sequence=1000, flags=SYN | ACK).packet(b"")
+    download.thinner.on_data(download.flow, Burst(opening), download.now)
+    download.wait(0.04)
+    download.receive(answer(download.acked))
+
+    download.measure(0.06)
 
     assert download.loses_acks()
