@@ -8,6 +8,7 @@ import pytest
 
 from multiwanbond.core.flow import YOUNG_BYTES, Flow
 from multiwanbond.core.scheduling import SchedulablePath, Scheduler, make_scheduler
+from multiwanbond.core.scheduling.adaptive import MARGIN, relief
 from multiwanbond.core.settings import RoutingMode
 
 ALL_MODES = pytest.mark.parametrize("mode", list(RoutingMode), ids=lambda mode: mode.value)
@@ -270,3 +271,96 @@ def test_adaptive_sends_what_must_not_wait_where_it_arrives_soonest() -> None:
     assert scheduler.choose_at_once(flow_number(1), queued, 0.0).path_id == 2
     assert scheduler.choose_at_once(flow_number(1), lossy, 0.0).path_id == 2
     assert scheduler.choose_at_once(flow_number(1), unknown, 0.0).path_id == 2
+
+
+# --- adaptive: what helps a young flow out
+
+
+def waiting_flow(seconds: float, *, rate: float = 1e6) -> Flow:
+    """A young flow of which so much waits for a path of that rate."""
+    flow = flow_number(1)
+    flow.backlog = round(seconds * rate)
+    return flow
+
+
+def test_another_path_helps_out_only_with_what_it_delivers_clearly_sooner() -> None:
+    home, other = Line(1, rtt=0.02, has_credit=False), Line(2, rtt=0.06)
+    even = 0.03 - 0.01
+
+    assert relief(waiting_flow(even), home, [home, other]) is None
+    assert relief(waiting_flow(even + 0.9 * MARGIN), home, [home, other]) is None
+    assert relief(waiting_flow(even + 1.1 * MARGIN), home, [home, other]) is other
+
+
+def test_the_quickest_path_with_credit_helps_out() -> None:
+    home = Line(1, rtt=0.02, has_credit=False)
+    spent, near, far = Line(2, rtt=0.03, has_credit=False), Line(3, rtt=0.04), Line(4, rtt=0.06)
+    flow = waiting_flow(1.0)
+
+    assert relief(flow, home, [far, spent, home, near]) is near
+    assert relief(flow, home, [home, spent]) is None
+
+
+def test_nothing_is_compared_with_a_path_of_unknown_delay() -> None:
+    home, known, unknown = Line(1, has_credit=False), Line(2, rtt=0.03), Line(3, rtt=None)
+    flow = waiting_flow(1.0)
+
+    assert relief(flow, home, [home, unknown]) is None
+    assert relief(flow, Line(1, rtt=None, has_credit=False), [known]) is None
+
+
+def test_a_path_that_carries_hardly_anything_is_helped_out() -> None:
+    home, other = Line(1, rtt=0.02, rate=0.0, has_credit=False), Line(2, rtt=0.06)
+
+    assert relief(waiting_flow(0.0), home, [home, other]) is None
+    assert relief(waiting_flow(1.0), home, [home, other]) is other
+
+
+def test_a_young_flow_that_is_helped_out_has_moved_but_stays_at_home() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    home, other = Line(1, rtt=0.02, rate=1e7, has_credit=False), Line(2, rtt=0.06)
+    flow = waiting_flow(0.05, rate=1e7)
+
+    assert send(scheduler, flow, [home, other]) == 2
+
+    assert flow.has_moved
+    assert flow.path_id == 1
+    flow.backlog = 0
+    home.has_credit = True
+    assert send(scheduler, flow, [home, other]) == 1
+
+
+def test_a_young_flow_that_waits_at_home_has_not_moved() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    home, other = Line(1, rtt=0.02, rate=1e7, has_credit=False), Line(2, rtt=0.06)
+    flow = waiting_flow(0.001, rate=1e7)
+
+    assert scheduler.choose(flow, [home, other], 0.0) is None
+
+    assert not flow.has_moved
+    assert flow.path_id == 1
+
+
+def test_a_young_flow_has_moved_once_another_path_is_its_home() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    near, fast = Line(1, rtt=0.01, rate=1e6), Line(2, rtt=0.06, rate=1e7)
+    flow = flow_number(1)
+
+    assert send(scheduler, flow, [near, fast]) == 1
+    assert not flow.has_moved
+    flow.octets = 500_000
+    assert send(scheduler, flow, [near, fast]) == 2
+
+    assert flow.has_moved
+    assert flow.path_id == 2
+
+
+def test_a_young_flow_whose_path_is_gone_has_moved() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    near, far = Line(1, rtt=0.02), Line(2, rtt=0.3)
+    flow = flow_number(1)
+
+    assert send(scheduler, flow, [near, far]) == 1
+    assert send(scheduler, flow, [far]) == 2
+
+    assert flow.has_moved
