@@ -22,6 +22,8 @@ and a round grows while it lasts."""
 LEAST_GAP: Final = 0.0022
 """Seconds between two acks: those up to 2 ms apart are a train to Linux."""
 MOST_GAP: Final = 0.05
+BLIND_BYTES: Final = 20_000
+"""HyStart does not look before the window is 16 segments."""
 LEAST_RISE: Final = 0.004
 """Seconds by which a round trip must have grown, an eighth of itself if that is more, for HyStart
 to take it for a full line."""
@@ -51,7 +53,10 @@ class SlowStart:
 
     __slots__ = (
         "_acked",
+        "_highest",
+        "_passed_in_round",
         "_rate_then",
+        "_round_end",
         "_sample_at",
         "_sample_end",
         "_waiting_since",
@@ -76,6 +81,9 @@ class SlowStart:
         self.latest_rtt = 0.0
         self.is_over = False
         self._acked: int | None = None
+        self._highest: int | None = None
+        self._round_end: int | None = None
+        self._passed_in_round = 0
         self._sample_end: int | None = None
         self._sample_at = 0.0
         self._waiting_since: float | None = None
@@ -83,6 +91,8 @@ class SlowStart:
 
     def on_data(self, end: int, now: float) -> None:
         """A packet whose payload ends at TCP sequence `end` came to be sent."""
+        if self._highest is None or 0 < (end - self._highest & 0xFFFFFFFF) < _HALF:
+            self._highest = end
         if self._sample_end is None:
             self._sample_end, self._sample_at = end, now
 
@@ -95,7 +105,15 @@ class SlowStart:
         is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
         if is_new:
             self._acked = ack
+            if self._round_end is None or 0 < (ack - self._round_end & 0xFFFFFFFF) < _HALF:
+                self._round_end = self._highest
+                self._passed_in_round = 0
         return is_new
+
+    def on_passed(self, now: float) -> None:
+        """An ack was let through."""
+        self.passed_at = now
+        self._passed_in_round += 1
 
     def judge(self, rate: float, now: float) -> None:
         """See whether the lines, which carry `rate` bytes a second, are full of this flow."""
@@ -114,9 +132,9 @@ class SlowStart:
 
     def gap(self, paths: Sequence[Path], now: float) -> float:
         """Return the seconds that are to lie between two acks."""
-        if self.least_rtt is None or not paths:
-            return 0.0
         flow = self.flow
+        if self.least_rtt is None or len(paths) < 2 or flow.octets < BLIND_BYTES:
+            return 0.0
         rates = [path.rate for path in paths]
         delays = [path.delay for path in paths if path.delay is not None]
         if flow.is_young:
@@ -129,11 +147,11 @@ class SlowStart:
         # What is acked now may have waited longer than what comes now will.
         round_trip = max(round_trip, self.latest_rtt)
         gap = min(max(round_trip / PER_ROUND, LEAST_GAP), MOST_GAP)
-        # While its round trip is what it was there is nothing to hide, and a flow that soon ends
-        # should not wait for acks; but those of one instant say no more than their last.
+        # While its round trip is what it was there is no delay to hide, and a flow that soon ends
+        # should not wait for acks. One pause behind the first ack of a round breaks the train.
         is_steady = flow.is_young and not flow.has_moved and flow.backlog < FEW + gap * rate
         if is_steady and self.latest_rtt < self.least_rtt + max(self.least_rtt / 8, LEAST_RISE):
-            return LEAST_GAP if self.passed_at == now else 0.0
+            return LEAST_GAP if self._passed_in_round == 1 or self.passed_at == now else 0.0
         return gap
 
 
@@ -181,7 +199,7 @@ class AckThinner:
                 if state.held is not None:
                     passed.append(state.held)
                     self._release(state)
-                state.passed_at = now
+                state.on_passed(now)
                 passed.append(burst)
         return passed
 
@@ -213,7 +231,7 @@ class AckThinner:
             state = self._flows[key]
             if state.held is not None:
                 passed.append(state.held)
-            state.passed_at = now
+            state.on_passed(now)
             self._release(state)
         return passed
 

@@ -11,6 +11,7 @@ from multiwanbond.core.ip import flow_key
 from multiwanbond.core.path import LEAST_STANDING, Path
 from multiwanbond.core.settings import HealthSettings
 from multiwanbond.core.slow_start import (
+    BLIND_BYTES,
     DEEP_BACKLOG,
     FEW,
     FIRST_BYTES,
@@ -77,11 +78,12 @@ class Download:
         *lines: Path,
         version: int = 4,
         first: int = 1000,
-        octets: int = 0,
+        octets: int = BLIND_BYTES,
         thinner: AckThinner | None = None,
     ) -> None:
         self.now = START
-        self.lines = lines or (line(),)
+        # Over a single line nothing is thinned; the other one carries next to nothing.
+        self.lines = lines if len(lines) > 1 else (lines[0] if lines else line(), line(9, rate=1.0))
         self.thinner = thinner or AckThinner()
         self.version = version
         self.next = first
@@ -581,3 +583,37 @@ def test_the_round_trip_is_that_of_the_handshake_already() -> None:
     download.measure(0.06)
 
     assert download.loses_acks()
+
+
+# --- what is left alone, and the train
+
+
+def test_over_a_single_line_every_ack_passes() -> None:
+    download = Download()
+    download.lines = (line(),)
+    download.measure(0.02)
+
+    assert download.go_on(0.5, rtt=0.1) >= 0.95 * (0.5 - 0.1) / 0.001
+
+
+def test_before_the_window_has_sixteen_segments_every_ack_passes() -> None:
+    download = Download(octets=0)
+    download.measure(0.02)
+
+    assert download.receive(download.next_answer(), download.next_answer())[-1:] != []
+    download.send()
+    assert len(download.receive(download.next_answer())) == 1
+
+
+def test_one_pause_in_every_round_breaks_the_train_of_a_steady_flow() -> None:
+    download = Download()
+    download.measure(0.02)
+    before = len(download.passed)
+
+    download.go_on(0.4, rtt=0.02)
+
+    times = [at for at, _ in download.passed[before:]]
+    pauses = [at for at, after in pairwise(times) if after - at > TRAIN]
+    assert all(later - earlier <= 1.5 * 0.02 + MOST_GAP for earlier, later in pairwise(pauses))
+    assert len(pauses) >= 0.4 / (0.02 + 2 * LEAST_GAP) - 3
+    assert len(times) > 0.7 * (0.4 - 0.02) / 0.001
