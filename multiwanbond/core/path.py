@@ -83,7 +83,6 @@ class Path:
         "suspicions",
         "train",
         "wan_id",
-        "young_octets",
     )
 
     def __init__(
@@ -106,7 +105,6 @@ class Path:
         self.pacer = Pacer(now)
         self.credit = 0.0
         """Bytes that may still leave at this instant; see `refill`."""
-        self.young_octets = 0
         self.train = train.Sent()
         self.arriving_train = train.Arriving()
         self.ledger = Ledger(now)

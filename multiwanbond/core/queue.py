@@ -8,7 +8,7 @@ drops, or marks where the sender can be told so, when a flow's packets have wait
 
 from collections import deque
 from collections.abc import Callable
-from math import sqrt
+from math import inf, sqrt
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from multiwanbond.core.burst import Burst
@@ -21,6 +21,8 @@ INTERVAL: Final = 0.3
 cost one download 7 to 20 % (bonding study, section 5.7). Others do not wait in it."""
 FEW: Final = 3000
 """Bytes of backlog below which nothing is dropped: two packets are no queue."""
+STALE: Final = 1.0
+"""Seconds after which nobody waits for a packet any more: there was no line for so long."""
 QUANTUM: Final = 1514
 """Bytes a flow may send in its turn (RFC 8290, section 4.3)."""
 YOUNG_SHARE: Final = 4
@@ -130,6 +132,9 @@ class FlowQueue:
         """
         while self._bursts:
             burst, arrived_at = self._bursts[0]
+            if now - arrived_at > STALE:
+                self.dropped += self._take(burst, inf).segments
+                continue
             self.flow.waited = now - arrived_at
             if not self._codel.should_drop(now - arrived_at, self.octets, now):
                 return self._take(burst, budget)
@@ -150,7 +155,7 @@ class FlowQueue:
         payload = len(burst.packet) - header
         offset = self._taken
         left = -(-(payload - offset) // size)
-        count = min(max(int(budget // (size + header)), 1), left)
+        count = left if budget == inf else min(max(int(budget // (size + header)), 1), left)
         taken = min(offset + count * size, payload)
         self.octets -= taken - offset
         if taken == payload:

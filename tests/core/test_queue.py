@@ -13,6 +13,7 @@ from multiwanbond.core.queue import (
     INTERVAL,
     LEAST_LIMIT,
     QUANTUM,
+    STALE,
     TARGET,
     YOUNG_SHARE,
     Codel,
@@ -455,6 +456,22 @@ def test_above_the_limit_the_longest_flow_is_told_without_waiting_for_an_interva
     queue.pull(turn[0], 1000, TARGET + 0.001)
 
     assert queue.dropped == 1
+
+
+def test_what_has_waited_for_a_second_is_not_sent_any_more() -> None:
+    queue: FairQueue[str] = FairQueue()
+    flow = bulk("flow")
+    queue.push(flow, RUN, 0.0)
+    queue.push(flow, packet(1000), 1.0)
+    turn = queue.next(lambda _flow: "path")
+    assert turn is not None
+
+    piece = queue.pull(turn[0], 1e9, STALE + 0.1)
+
+    assert piece is not None
+    assert len(piece.burst.packet) == 1000
+    assert queue.dropped == RUN.segment_count
+    assert queue.octets == 0
 
 
 # --- accounts

@@ -33,7 +33,6 @@ class Line:
         self.rate = rate
         self.waits = waits
         self.has_credit = has_credit
-        self.young_octets = 0
         self.lost = lost
 
     def wait(self, now: float) -> float:

@@ -8,6 +8,8 @@ from multiwanbond.core.flow import Flow
 
 LOSS_WEIGHT: Final = 20.0
 """One per cent of loss counts like a fifth more delay (bonding study, section 4.2)."""
+LEAST_DELAY: Final = 0.01
+"""Seconds assumed of the quickest path, whose delay the clocks do not tell."""
 UNMEASURED: Final = 1.0
 """Seconds of delay assumed of a path without a measurement: the last choice, but a choice."""
 
@@ -34,10 +36,6 @@ class SchedulablePath(Protocol):
     @property
     def rate(self) -> float:
         """Bytes a second that it is believed to deliver."""
-
-    @property
-    def young_octets(self) -> int:
-        """Bytes that wait for this path and no other."""
 
     def wait(self, now: float) -> float:
         """Return the seconds until it has credit, as far as that is a matter of time."""
@@ -81,15 +79,10 @@ def soonest(paths: Sequence[P], now: float, *, loss_weight: float = LOSS_WEIGHT)
     least = min((path.delay for path in paths if path.delay is not None), default=0.0)
 
     def cost(path: P) -> float:
-        # What all have in common is unknown; a round trip holds it twice, and it is small.
         delay = UNMEASURED if path.delay is None else path.delay - least + LEAST_DELAY
         return (path.wait(now) + delay) * (1 + loss_weight * path.loss(now))
 
     return min(paths, key=cost)
-
-
-LEAST_DELAY: Final = 0.01
-"""Seconds assumed of the quickest path, whose delay the clocks do not tell."""
 
 
 def quickest_with_credit(paths: Sequence[P]) -> P | None:
