@@ -1,0 +1,237 @@
+"""What one flow gets of all lines together, and what those beside it notice: the product's purpose.
+
+These runs are short and few, and their limits leave room; the scoreboard (`mwb simulate`) judges.
+"""
+
+import pytest
+
+from multiwanbond.core.settings import RoutingMode
+from multiwanbond.core.statistics import PathStatistics
+from multiwanbond.sim.random_mixes import scenario_named
+from multiwanbond.sim.scoreboard import Bulk, InnerSender, Span, Traffic, capacity
+from multiwanbond.sim.traffic import Stream
+from tests.scenarios.bonded import Bonded
+
+SEED = 35
+IDLE = 1.0
+"""Seconds that a call has the bond for itself."""
+MOST_WAIT = {"three_unequal": 0.03, "no_anchor": 0.04}
+"""Seconds by which a call may be later beside a download. 30 ms are the aim; the slow lines of the
+second mix come so close to it (20 to 29 ms with other seeds) that a shade more must do here."""
+SECONDS = {"three_unequal": 3.0, "no_anchor": 4.0}
+"""In which most of what the lines carry is to have arrived, the ramp included."""
+IN_FLIGHT = 0.5
+"""Packets of a call younger than this may be on their way."""
+
+
+class Download:
+    """One or more bulk flows towards a client, and a call beside them, from the first SYN on."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sender: InnerSender = InnerSender.CUBIC,
+        traffic: Traffic = Traffic.TCP,
+        mode: RoutingMode = RoutingMode.ADAPTIVE,
+        flows: int = 1,
+    ) -> None:
+        self.name, self.traffic = name, traffic
+        self.wans = scenario_named(name).wans
+        self.bonded = Bonded(SEED, wans=self.wans, mode=mode)
+        self.bonded.connect()
+        client = self.bonded.client
+        self.call: Stream = client.stream(60.0, size=160, interval=0.02)
+        self.bonded.world.run_for(IDLE)
+        self.start = self.bonded.world.now
+        self.flows: list[Bulk] = []
+        for _ in range(flows):
+            if traffic is Traffic.QUIC:
+                self.flows.append(client.quic_transfer(controller=sender.quic_controller))
+            else:
+                self.flows.append(client.transfer(controller=sender.controller))
+
+    def run(self, seconds: float) -> "Download":
+        self.bonded.world.run_for(seconds)
+        return self
+
+    @property
+    def now(self) -> float:
+        return self.bonded.world.now
+
+    def goodput(self, since: float = 0.0) -> float:
+        return sum(flow.goodput(self.start + since, self.now) for flow in self.flows)
+
+    def lines(self, since: float = 0.0) -> list[float]:
+        """What each line carries at most after all headers."""
+        span = Span(self.start + since, self.now)
+        share = self.traffic.payload_share
+        return [share * capacity(wan.down, span, (), self.start) for wan in self.wans]
+
+    def norm(self, since: float = 0.0) -> float:
+        """Goodput as a share of what all lines carry, the ramp included."""
+        norm = self.goodput(since) / sum(self.lines(since))
+        print(f"norm {norm:.3f}")
+        return norm
+
+    def ratio(self, line: int | None = None, since: float = 0.0) -> float:
+        """Goodput over what one line carries at most; without its number, the best one."""
+        lines = self.lines(since)
+        ratio = self.goodput(since) / (max(lines) if line is None else lines[line])
+        print(f"ratio {ratio:.2f}")
+        return ratio
+
+    def call_p95(self) -> tuple[float, float]:
+        """95th percentile of the call's delay before the download and beside it."""
+        until = self.now - IN_FLIGHT
+        idle = self.call.delay(0.95, end=self.start)
+        beside = self.call.delay(0.95, start=self.start, end=until)
+        print(f"call {1e3 * idle:.0f} ms idle, {1e3 * beside:.0f} ms beside")
+        return idle, beside
+
+    def call_lost(self) -> int:
+        """How many of the call's packets did not arrive."""
+        until = self.now - IN_FLIGHT
+        arrived = sum(self.start <= sent < until for sent, _ in self.call.arrivals)
+        return self.call.sent_between(self.start, until) - arrived
+
+    def paths(self) -> list[PathStatistics]:
+        """All paths as the server sees them, which sends."""
+        return list(self.bonded.server_statistics.peers[0].paths)
+
+    def suspicions(self) -> int:
+        """How often a path was suspected, at either end."""
+        ends = (self.bonded.client.statistics, self.bonded.server_statistics)
+        return sum(path.suspicions for end in ends for path in end.peers[0].paths)
+
+
+# --- all lines for one flow, from its first packet on
+
+
+@pytest.fixture(scope="module", params=["three_unequal", "no_anchor"])
+def cubic(request: pytest.FixtureRequest) -> Download:
+    return Download(request.param).run(SECONDS[request.param])
+
+
+def test_a_cubic_download_gets_nearly_all_lines_together_within_seconds(cubic: Download) -> None:
+    assert cubic.norm() >= 0.85
+    assert [flow.timeouts for flow in cubic.flows] == [0]
+
+
+def test_a_call_beside_a_download_is_hardly_later_and_loses_nothing(cubic: Download) -> None:
+    idle, beside = cubic.call_p95()
+
+    assert beside <= idle + MOST_WAIT[cubic.name]
+    assert cubic.call_lost() == 0
+    assert cubic.call.duplicates == 0
+
+
+def test_no_line_is_suspected_while_it_is_merely_full(cubic: Download) -> None:
+    assert cubic.suspicions() == 0
+
+
+@pytest.mark.parametrize(("name", "least"), [("three_unequal", 0.8), ("no_anchor", 0.7)])
+def test_a_bbr_download_gets_most_of_all_lines_together(name: str, least: float) -> None:
+    download = Download(name, sender=InnerSender.BBR).run(SECONDS[name])
+
+    assert download.norm() >= least
+
+
+def test_a_quic_download_beats_the_best_line_though_it_takes_disorder_for_loss() -> None:
+    download = Download("three_unequal", traffic=Traffic.QUIC).run(2.0)
+
+    assert download.ratio() >= 1.3
+
+
+@pytest.mark.parametrize("name", ["random15", "random17", "random18"])
+def test_a_download_gets_most_of_lines_that_nobody_has_tuned_for(name: str) -> None:
+    download = Download(name).run(6.0)
+
+    assert download.norm() >= 0.8
+    assert download.ratio() > 1.0
+    assert download.suspicions() == 0
+
+
+def test_no_line_of_the_headline_mix_is_suspected_while_it_is_merely_full() -> None:
+    download = Download("mix4").run(2.5)
+
+    assert download.suspicions() == 0
+    assert download.ratio() > 1.3
+
+
+# --- several flows
+
+
+def test_two_downloads_share_the_lines_fairly() -> None:
+    download = Download("random17", flows=2).run(6.0)
+
+    rates = [flow.goodput(download.start + 2.0, download.now) for flow in download.flows]
+    jain = sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
+    print(f"fairness {jain:.3f}")
+    assert jain >= 0.95
+    assert download.norm() >= 0.8
+
+
+# --- when a line goes black
+
+
+def test_a_download_hardly_notices_that_its_best_line_goes_black_and_comes_back() -> None:
+    download = Download("three_unequal").run(0.6)
+    world, best = download.bonded.world, download.bonded.client.uplinks[0]
+    best.black_out()
+    cut_at = world.now
+    world.run_for(0.8)
+    best.restore()
+    before = download.paths()[0].sent_bytes
+    world.run_for(1.5)
+
+    [flow] = download.flows
+    stall = flow.longest_stall(cut_at - 0.1, world.now)
+    print(f"stall {1e3 * stall:.0f} ms")
+    assert stall <= 0.35
+    assert flow.timeouts == 0
+    assert not download.bonded.server.strays
+    assert not download.bonded.client.host.strays
+    # Half a second's worth of what it can carry: probes alone would be a few kilobytes.
+    carried = download.paths()[0].sent_bytes - before
+    assert carried >= 0.5 * download.lines()[0]
+    assert download.suspicions() >= 1
+
+
+def test_a_fast_stream_loses_little_when_its_line_goes_black_and_then_nothing() -> None:
+    bonded = Bonded(SEED)
+    bonded.connect()
+    world = bonded.world
+    stream = bonded.client.stream(6.0, interval=0.002)
+    world.run_for(1.0)
+    cut_at = world.now
+
+    bonded.client.uplinks[0].black_out()
+    world.run_for(7.0)
+
+    spoilt = stream.sent - sum(got - sent <= 0.25 for sent, got in stream.arrivals)
+    print(f"{spoilt} late or lost")
+    assert spoilt <= 60
+    settled = [sent for sent, got in stream.arrivals if sent >= cut_at + 0.5 and got - sent <= 0.25]
+    assert len(settled) == stream.sent_between(cut_at + 0.5, world.now)
+    assert stream.duplicates == 0
+    assert bonded.server_statistics.peers[0].repaired_packets >= 10
+
+
+# --- the operator's other routing modes
+
+
+def test_round_robin_gets_more_than_the_best_line_too() -> None:
+    download = Download("three_unequal", mode=RoutingMode.ROUND_ROBIN).run(2.0)
+
+    assert download.ratio(since=0.5) >= 1.2
+
+
+@pytest.mark.parametrize("mode", [RoutingMode.LEAST_LATENCY, RoutingMode.PER_FLOW])
+def test_modes_that_keep_a_flow_on_one_line_fill_it(mode: RoutingMode) -> None:
+    download = Download("three_unequal", mode=mode).run(1.5)
+
+    sent = [path.sent_bytes for path in download.paths()]
+    used = sent.index(max(sent))
+    print(f"line {used}")
+    assert download.ratio(used, since=0.5) >= 0.9
