@@ -187,6 +187,8 @@ class Bond:
 
     def _send_train(self, path: Path, now: float) -> None:
         """Send full datagrams back to back; their spread on arrival tells the line's rate."""
+        first = path.ledger.next_sequence
+        path.train.on_sent(first, first + train.LENGTH - 1)
         for _ in range(train.LENGTH):
             frames = [Train(path.train.train_id)]
             self._send_frames(path, frames, now, size=self.inner_mtu + OVERHEAD)

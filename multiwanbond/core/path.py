@@ -214,6 +214,7 @@ class Path:
         settled = self.ledger.on_ack(ack, now, counts_loss=not self._is_congested)
         if settled is None:
             return []
+        is_of_train = self.train.has(self.ledger.acked_sequence)
         span = max((self.rtt.smoothed or 0.0) / 2, LEAST_STANDING)
         self.one_way.on_sample(clock.unwrap(ack.least_delay), span, now)
         self.prober.on_progress()
@@ -222,7 +223,7 @@ class Path:
             settled = Settled(settled.received, settled.received)
             self._clear_suspicion(now)
         self._has_doubted = False
-        if came_by_this_path:
+        if came_by_this_path and not is_of_train:
             rtt = round_trip(ack, now)
             if rtt is not None:
                 self.rtt.on_sample(rtt, now)

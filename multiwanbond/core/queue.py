@@ -21,7 +21,7 @@ INTERVAL: Final = 0.3
 cost one download 7 to 20 % (bonding study, section 5.7). Others do not wait in it."""
 FEW: Final = 3000
 """Bytes of backlog below which nothing is dropped: two packets are no queue."""
-STALE: Final = 1.0
+STALE: Final = 3.0
 """Seconds after which nobody waits for a packet any more: there was no line for so long."""
 QUANTUM: Final = 1514
 """Bytes a flow may send in its turn (RFC 8290, section 4.3)."""

@@ -59,12 +59,21 @@ class Arriving:
 class Sent:
     """The sending side: which train is out, and what its reports mean."""
 
-    __slots__ = ("_is_wanted", "_sent_at", "train_id")
+    __slots__ = ("_first_sequence", "_is_wanted", "_last_sequence", "_sent_at", "train_id")
 
     def __init__(self) -> None:
         self.train_id = 0
         self._sent_at = 0.0
         self._is_wanted = True
+        self._first_sequence = self._last_sequence = 0
+
+    def on_sent(self, first_sequence: int, last_sequence: int) -> None:
+        """Note the path sequences under which the train left."""
+        self._first_sequence, self._last_sequence = first_sequence, last_sequence
+
+    def has(self, sequence: int) -> bool:
+        """Say whether a datagram was one of the train: it queued behind others on purpose."""
+        return self._first_sequence < sequence <= self._last_sequence
 
     def want(self) -> None:
         """Ask for a train as soon as the path works: what was known of its rate is void."""

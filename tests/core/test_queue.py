@@ -458,11 +458,11 @@ def test_above_the_limit_the_longest_flow_is_told_without_waiting_for_an_interva
     assert queue.dropped == 1
 
 
-def test_what_has_waited_for_a_second_is_not_sent_any_more() -> None:
+def test_what_has_waited_for_seconds_is_not_sent_any_more() -> None:
     queue: FairQueue[str] = FairQueue()
     flow = bulk("flow")
     queue.push(flow, RUN, 0.0)
-    queue.push(flow, packet(1000), 1.0)
+    queue.push(flow, packet(1000), STALE)
     turn = queue.next(lambda _flow: "path")
     assert turn is not None
 
