@@ -147,11 +147,13 @@ def test_a_quic_download_beats_the_best_line_though_it_takes_disorder_for_loss()
     assert download.ratio() >= 1.3
 
 
-@pytest.mark.parametrize("name", ["random15", "random17", "random18"])
-def test_a_download_gets_most_of_lines_that_nobody_has_tuned_for(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "least"), [("random15", 0.85), ("random17", 0.8), ("random18", 0.75)]
+)
+def test_a_download_gets_most_of_lines_that_nobody_has_tuned_for(name: str, least: float) -> None:
     download = Download(name).run(6.0)
 
-    assert download.norm() >= 0.8
+    assert download.norm() >= least
     assert download.ratio() > 1.0
     assert download.suspicions() == 0
 
