@@ -89,6 +89,7 @@ class Capacity:
 
     __slots__ = (
         "_base_loss",
+        "_blind_until",
         "_calm_rounds",
         "_ceiling",
         "_ceiling_moved_at",
@@ -135,6 +136,7 @@ class Capacity:
         self._drained_at = 0.0
         self._excesses = 0
         self._base_loss = 0.0
+        self._blind_until = 0.0
         self._lost = 0
         self._received = 0
         self._loss_window_at = 0.0
@@ -236,6 +238,8 @@ class Capacity:
         self, settled: Settled, rate: float, queue: float, target: float, now: float
     ) -> None:
         """Lower the ceiling if the line loses more than it used to and no queue explains it."""
+        if now < self._blind_until:
+            return
         self._lost += max(settled.expected - settled.received, 0)
         self._loss_window_peak = max(self._loss_window_peak, rate)
         self._received += settled.received
@@ -251,6 +255,8 @@ class Capacity:
         if self._is_searching and lost > MANY_LOST and share > SEARCH_LOSS:
             self._is_searching = False
             self._believe(max(self.measured, rate), now)
+            self._look_away(now)
+            return
         if self._is_searching or share <= self._base_loss + max(EXCESS_LOSS, deviation):
             self._excesses = 0
         else:
@@ -271,8 +277,13 @@ class Capacity:
             least = 0.98 * rate
             self._ceiling = max(0.98 * min(self._ceiling, max(rate, 0.9 * self.measured)), least)
         self._ceiling_moved_at = now
-        self._rise = LEAST_RISE
+        self._rise = MOST_RISE if is_far_off else LEAST_RISE
         self._excesses = 0
+        self._look_away(now)
+
+    def _look_away(self, now: float) -> None:
+        """Judge no losses for a round trip: they are of what was sent before the rate went down."""
+        self._blind_until = now + self._smoothed + FEEDBACK
 
     # --- deciding
 
