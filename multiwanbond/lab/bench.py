@@ -14,8 +14,8 @@ from typing import Any, Final
 from multiwanbond.lab.bench_end import BIN
 from multiwanbond.lab.topology import WanSpec
 from multiwanbond.sim.links import LinkSettings, RateTrace
-from multiwanbond.sim.scenarios import Scenario
-from multiwanbond.sim.scoreboard import InnerSender, Traffic
+from multiwanbond.sim.scenarios import Incident, Scenario
+from multiwanbond.sim.scoreboard import InnerSender, Span, Traffic, capacity, warm_up
 
 TRUSTED_RATE: Final = 300e6 / 8
 """Bytes per second of all lines together up to which the emulator was measured to keep its delays
@@ -45,11 +45,13 @@ class Flow:
     """What the bulk streams of one measurement did together."""
 
     goodput: float
-    """Bytes per second."""
+    """Bytes per second, after the warm-up."""
     ramp: float | None
     """Seconds from the first SYN until 90 % of the final rate; None: nothing arrived."""
     longest_stall: float
     resent: int
+    began: float = 0.0
+    """When the receiver began to count, by the clock of the emulator too."""
     spurious: int | None = None
     """Packets that arrived after they had been declared lost; only QUIC's end knows."""
 
@@ -89,7 +91,7 @@ class BenchFigures:
     scale: float
     """What the lines' rates were multiplied with, 1 mostly."""
     ceiling: float
-    """Bytes per second: what the lines could carry after headers."""
+    """Bytes per second: what the lines could carry after headers, median over the runs."""
     runs: tuple[OneRun, ...]
 
     def median(self, read: Callable[[OneRun], float | None]) -> float | None:
@@ -136,6 +138,31 @@ def ramp(bins: Sequence[int]) -> float | None:
         if sum(bins[end - window : end]) / window >= goal:
             return end * BIN
     return None
+
+
+def goodput_of(bins: Sequence[int], seconds: float) -> float:
+    """Return the bytes per second that arrived after the warm-up."""
+    first = round(warm_up(seconds) / BIN)
+    return sum(bins[first:]) / (BIN * len(bins[first:]))
+
+
+def ceiling_of(scenario: Scenario, scale: float, plan: BenchPlan, began: float) -> float:
+    """Return what the lines could carry after headers in a run's time after the warm-up.
+
+    A rate trace follows the clock, not the run, so runs differ in what they can reach.
+    """
+    span = Span(began + warm_up(plan.seconds), began + plan.seconds)
+    total = 0.0
+    for wan, spec in enumerate(specs_of(scenario, scale)):
+        link = spec.to_server if plan.is_upload else spec.to_client
+        assert link is not None
+        black = [
+            event
+            for event in scenario.happenings
+            if event.wan == wan and event.incident is Incident.BLACK_OUT
+        ]
+        total += capacity(link, span, black, began)
+    return total * plan.traffic.payload_share
 
 
 def scale_of(scenario: Scenario) -> float:

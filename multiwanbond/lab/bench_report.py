@@ -18,7 +18,8 @@ HEADER: Final = (
     "scenario       Mbit/s  norm   line  MPTCP     s idle  p50  p95  p99     %  sent     ms   %"
 )
 LEGEND: Final = (
-    "Mbit/s, norm: what the streams carried; as a share of what the lines could after headers.",
+    "Mbit/s, norm: what the streams carried after 1 s (a quarter of a short run); as a share of",
+    "what the lines could meanwhile after headers, black-outs taken off.",
     "best line: the same over the best line alone, no tunnel. MPTCP: the kernel's, over all lines.",
     "ramp: until 90 % of the later rate. idle: p95 of the sparse flow before the bulk began.",
     "sparse, lost: 160 bytes every 20 ms beside the bulk, one way. re-sent: by the streams' ends.",

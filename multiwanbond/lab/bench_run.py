@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from multiwanbond.lab.bench import (
     Flow,
     OneRun,
     Sparse,
+    ceiling_of,
+    goodput_of,
     percentile,
     ramp,
     scale_of,
@@ -46,12 +49,13 @@ def measure(name: str, scenario: Scenario, plan: BenchPlan) -> BenchFigures:
         PlatformError: the lab or a test program failed.
     """
     scale = scale_of(scenario)
-    rate = scenario.rate_up if plan.is_upload else scenario.rate_down
+    runs = tuple(_run_once(scenario, scale, plan, seed) for seed in range(1, plan.runs + 1))
+    ceilings = [ceiling_of(scenario, scale, plan, run.bond.began) for run in runs]
     return BenchFigures(
         name=name,
         scale=scale,
-        ceiling=rate * scale * plan.traffic.payload_share,
-        runs=tuple(_run_once(scenario, scale, plan, seed) for seed in range(1, plan.runs + 1)),
+        ceiling=statistics.median(ceilings),
+        runs=runs,
     )
 
 
@@ -162,10 +166,11 @@ def _bulk(
     opened = (sent if plan.is_upload else got)["opening"]
     ramped = ramp(got["bins"])
     return Flow(
-        goodput=sum(got["bins"]) / plan.seconds,
+        goodput=goodput_of(got["bins"], plan.seconds),
         ramp=None if ramped is None else ramped + got["began"] - opened,
         longest_stall=got["longest_stall"],
         resent=sent["resent"],
+        began=got["began"],
         spurious=sent.get("spurious"),
     )
 

@@ -179,7 +179,7 @@ def measure(name: str, scenario: Scenario, plan: Plan) -> Figures:
     play(scenario, client.uplinks, world)
     transfers = [_start(client, plan) for _ in range(plan.flows)]
     world.run_for(seconds)
-    measured = Span(start + _warm_up(seconds), world.now)
+    measured = Span(start + warm_up(seconds), world.now)
     best_line, best_line_goodput = _best_line(scenario, plan, seconds)
     return Figures(
         name=name,
@@ -222,7 +222,8 @@ class Span:
         return max(0.0, min(end, self.end) - max(start, self.start))
 
 
-def _warm_up(seconds: float) -> float:
+def warm_up(seconds: float) -> float:
+    """Return how much of a run's beginning its goodput leaves out."""
     return min(_WARM_UP, _WARM_UP_SHARE * seconds)
 
 
@@ -284,7 +285,7 @@ def _ceiling(scenario: Scenario, plan: Plan, start: float, span: Span) -> float:
 def _best_line(scenario: Scenario, plan: Plan, seconds: float) -> tuple[int, float]:
     """Return the position from 1 and the goodput of the line that does best without a bond."""
     start = World(plan.seed).now
-    span = Span(start + _warm_up(seconds), start + seconds)
+    span = Span(start + warm_up(seconds), start + seconds)
     ceilings = {
         wan: _line_capacity(scenario, wan, plan, start, span) * plan.traffic.payload_share
         for wan in range(len(scenario.wans))

@@ -15,6 +15,8 @@ from multiwanbond.lab.bench import (
     Flow,
     OneRun,
     Sparse,
+    ceiling_of,
+    goodput_of,
     percentile,
     ramp,
     scale_of,
@@ -69,6 +71,22 @@ def test_the_ramp_ends_where_the_later_rate_is_reached() -> None:
     assert ramp(slow_start) == pytest.approx(0.7)
     assert ramp([100] * 40) == pytest.approx(0.2)
     assert ramp([0] * 40) is None
+
+
+def test_goodput_leaves_the_warm_up_out() -> None:
+    bins = [0] * 20 + [100] * 60
+
+    assert goodput_of(bins, 4.0) == pytest.approx(2000)
+
+
+def test_the_ceiling_is_lower_by_what_a_black_out_takes() -> None:
+    plan = BenchPlan(seconds=9.0)
+    whole = replace(SCENARIOS["failover_best"], happenings=())
+
+    struck = ceiling_of(SCENARIOS["failover_best"], 1.0, plan, 0.0)
+
+    lost = 100 * MBIT * 3 / 8 * plan.traffic.payload_share
+    assert struck == pytest.approx(ceiling_of(whole, 1.0, plan, 0.0) - lost)
 
 
 def test_a_sparse_flow_is_judged_by_when_its_datagrams_were_sent() -> None:
