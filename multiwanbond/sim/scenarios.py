@@ -217,6 +217,14 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
             purpose="what the demo and the kernel tests use",
             wans=(_wan(100, 100, 0.005), _wan(50, 50, 0.020), _wan(10, 10, 0.0125)),
         ),
+        "black_busiest": Scenario(
+            purpose="the busiest of two lines goes black for long",
+            wans=(
+                _wan(50, 50, 0.010, queue=625_000, queue_up=625_000),
+                _wan(20, 20, 0.050, queue=250_000, queue_up=250_000),
+            ),
+            happenings=(Happening(wan=0, incident=Incident.BLACK_OUT, start=4.0, duration=4.0),),
+        ),
     }
 )
 """By name; the first thirteen are S1 to S13 in this order."""
