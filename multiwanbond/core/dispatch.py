@@ -31,7 +31,7 @@ these are a flood, and wait like others."""
 REPAIR_AHEAD: Final = 0.002
 """Seconds that a path may be ahead of its rate and still take a repair (study, section 4.2)."""
 REPAIR_LOSS_WEIGHT: Final = 5.0
-QUEUE_TIME: Final = 0.15
+QUEUE_TIME: Final = 0.1
 """Seconds of all paths' rates together that may wait; CoDel keeps it shorter in the long run."""
 MOST_LIMIT: Final = 16 * 1024 * 1024
 

@@ -75,6 +75,10 @@ class Flow:
         """True until it has proved to be bulk."""
         return self.octets <= YOUNG_BYTES
 
+    def is_starting(self, now: float) -> bool:
+        """Say whether its sender may be in slow start, or has only just been let out of it."""
+        return self.slow_start is not None and not self.slow_start.has_settled(now)
+
     @property
     def is_tcp(self) -> bool:
         """True for TCP with its ports in sight."""

@@ -136,7 +136,11 @@ class FlowQueue:
                 self.dropped += self._take(burst, inf).segments
                 continue
             self.flow.waited = now - arrived_at
-            if not self._codel.should_drop(now - arrived_at, self.octets, now):
+            # A loss in slow start costs more than the queue it ends: CUBIC, which would have
+            # doubled once more, needs seconds for the rest. That queue is short-lived anyway.
+            if self.flow.is_starting(now) or not self._codel.should_drop(
+                now - arrived_at, self.octets, now
+            ):
                 return self._take(burst, budget)
             piece = self._take(burst, 0.0)
             marked = mark_congestion(piece.burst)

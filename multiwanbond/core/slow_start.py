@@ -11,7 +11,7 @@ backlog shows that the lines are full (second study, sections 3 to 5).
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from multiwanbond.core.burst import Burst
+from multiwanbond.core.burst import Burst, Bytes
 from multiwanbond.core.flow import Flow
 from multiwanbond.core.ip import TcpFields, flow_key, reverse_key, tcp_fields
 from multiwanbond.core.path import Path
@@ -32,17 +32,23 @@ OVER_AFTER: Final = 3.0
 WAITS: Final = 0.01
 WAITS_FOR: Final = 0.05
 GROWS: Final = 1.1
-DEEP_BACKLOG: Final = 0.1
-"""Slow start is over when packets have waited for 10 ms during 50 ms, or 100 ms of what all lines
-carry waits. The study had 30 ms, which the bursts that thin acks release pass by themselves."""
+DEEP_BACKLOG: Final = 0.3
+"""Slow start is over when packets have waited for 10 ms during 50 ms while the lines turned out to
+carry no more, and in any case when 0.3 s of what they carry waits. The study had 30 ms, which the
+bursts that thin acks release pass by themselves."""
+SETTLES_IN: Final = 0.3
+"""Seconds in which HyStart, now that it sees all acks, may end it without a loss."""
 FEW: Final = 3000
 """Bytes of backlog that do not count: a young flow without any is not to be slowed."""
 FIRST_BYTES: Final = 65536
 """A flow that is not known by now has had its first packets elsewhere, and is left alone."""
 MOST_FLOWS: Final = 1024
 """Thinned at a time; those above keep all their acks, which costs them some speed at the start."""
-_LONGEST_PLAIN: Final = 32
-"""Bytes of a TCP header whose only option is a timestamp; a longer one may hold a SACK."""
+_BARE: Final = 20
+_TIMED: Final = 32
+_TIMESTAMP: Final = bytes([1, 1, 8, 10])
+"""Bytes of a TCP header without options, and with a timestamp alone, which then begins like this
+(RFC 7323, appendix A); any other may hold a SACK."""
 _SYN: Final = 0x02
 _ACK: Final = 0x10
 _HALF: Final = 1 << 31
@@ -54,6 +60,7 @@ class SlowStart:
     __slots__ = (
         "_acked",
         "_highest",
+        "_over_at",
         "_passed_in_round",
         "_rate_then",
         "_round_end",
@@ -80,6 +87,7 @@ class SlowStart:
         """Seconds from a packet's coming to its ack's, the tunnel and its queue included."""
         self.latest_rtt = 0.0
         self.is_over = False
+        self._over_at = 0.0
         self._acked: int | None = None
         self._highest: int | None = None
         self._round_end: int | None = None
@@ -126,9 +134,17 @@ class SlowStart:
             # While the lines turn out to carry more and more they are not full.
             self._waiting_since, self._rate_then = now, rate
         elif now - self._waiting_since > WAITS_FOR:
-            self.is_over = True
+            self._end(now)
         if flow.backlog > DEEP_BACKLOG * rate:
-            self.is_over = True
+            self._end(now)
+
+    def _end(self, now: float) -> None:
+        if not self.is_over:
+            self.is_over, self._over_at = True, now
+
+    def has_settled(self, now: float) -> bool:
+        """Say whether slow start has been over for long enough that its queue should be gone."""
+        return self.is_over and now - self._over_at > SETTLES_IN
 
     def gap(self, paths: Sequence[Path], now: float) -> float:
         """Return the seconds that are to lie between two acks."""
@@ -189,11 +205,11 @@ class AckThinner:
         passed = self._take_due(now)
         for burst in bursts:
             packet = burst.packet
-            state = self._flows.get(flow_key(packet)) if not burst.segment_size else None
+            state = self._flows.get(flow_key(packet))
             fields = None if state is None else tcp_fields(packet)
             if state is None or fields is None:
                 passed.append(burst)
-            elif self._should_hold(state, fields, paths, now):
+            elif self._should_hold(state, packet, fields, paths, now):
                 state.held = burst
             else:
                 if state.held is not None:
@@ -204,12 +220,11 @@ class AckThinner:
         return passed
 
     def _should_hold(
-        self, state: SlowStart, fields: TcpFields, paths: Sequence[Path], now: float
+        self, state: SlowStart, packet: Bytes, fields: TcpFields, paths: Sequence[Path], now: float
     ) -> bool:
         is_new = state.on_ack(fields.ack, now)
         state.judge(sum(path.rate for path in paths), now)
-        is_plain = fields.flags == _ACK and fields.length <= _LONGEST_PLAIN and not fields.payload
-        if not is_new or not is_plain or state.is_over:
+        if not is_new or not _is_plain(packet, fields) or state.is_over:
             return False
         due_at = state.passed_at + state.gap(paths, now)
         if due_at <= now:
@@ -249,3 +264,13 @@ class AckThinner:
     def deadline(self) -> float | None:
         """When a held ack is to go at the latest."""
         return min(self._holding.values(), default=None)
+
+
+def _is_plain(packet: Bytes, fields: TcpFields) -> bool:
+    """Say whether a packet is an ack and says nothing else, so that the next one says it too."""
+    if fields.flags != _ACK or fields.payload:
+        return False
+    options = len(packet) - fields.length + _BARE
+    return fields.length == _BARE or (
+        fields.length == _TIMED and packet[options : options + 4] == _TIMESTAMP
+    )

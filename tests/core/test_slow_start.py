@@ -136,7 +136,6 @@ def test_an_ack_that_says_more_passes_at_once_after_the_one_that_is_held(
     assert download.thinner.deadline() is None
 
 
-@pytest.mark.xfail(reason="a header of 32 bytes is taken to hold a timestamp only")
 def test_a_sack_of_a_host_without_timestamps_passes_at_once() -> None:
     """Windows sends none: its header with one gap is as long as another's with timestamps."""
     download = backlogged()
@@ -146,7 +145,6 @@ def test_a_sack_of_a_host_without_timestamps_passes_at_once() -> None:
     assert download.receive(telling) == [held, telling]
 
 
-@pytest.mark.xfail(reason="runs pass without a look at what is held")
 def test_a_run_of_data_passes_after_the_ack_that_is_held() -> None:
     download = backlogged()
     held = download.next_answer()
