@@ -88,7 +88,7 @@ def test_the_scenarios_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None
 
     lines = capsys.readouterr().out.splitlines()
     assert code == 0
-    assert len(lines) == 14
+    assert len(lines) == 15
     assert lines[0].startswith("mix4")
 
 
