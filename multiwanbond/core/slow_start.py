@@ -217,6 +217,8 @@ class AckThinner:
                     self._release(state)
                 state.on_passed(now)
                 passed.append(burst)
+                if state.has_settled(now):
+                    self._forget(flow_key(packet), state)
         return passed
 
     def _should_hold(
@@ -258,8 +260,12 @@ class AckThinner:
                 return
             if state.held is not None:
                 return  # it goes within MOST_GAP
-            state.flow.slow_start = None
-            del flows[key]
+            self._forget(key, state)
+
+    def _forget(self, key: bytes, state: SlowStart) -> None:
+        """Look at none of a flow's acks any more: each look costs as much as delivering it."""
+        state.flow.slow_start = None
+        del self._flows[key]
 
     def deadline(self) -> float | None:
         """When a held ack is to go at the latest."""
