@@ -65,6 +65,8 @@ REPAIR_GUARD: Final = 0.04
 """Seconds granted beyond the round trip: report, sender's wake-up, and its line's own queue."""
 FEEDBACK_PATHS: Final = 2
 """Every ack leaves on so many paths that one dead way back does not make all paths look dead."""
+CALM_AFTER: Final = 0.1
+"""Seconds without an inner packet after which a train meets none of them."""
 IDLE_AFTER: Final = 5.0
 """Seconds without an inner packet after which probing slows down."""
 SILENCE_LIMIT: Final = 180.0
@@ -316,7 +318,8 @@ class Bond:
                     self._send_frames(path, [reply, self._report([path], now)], now)
                 case ProbeReply():
                     path.on_probe_reply(frame.probe_id, now)
-                    if path.is_usable and path.train.take_wish(now):
+                    is_calm = now - self._last_packet_at > CALM_AFTER
+                    if path.is_usable and path.train.take_wish(now, is_idle=is_calm):
                         self._send_train(path, now)
                 case Train():
                     path.arriving_train.on_datagram(frame.train_id, self.inner_mtu + OVERHEAD, now)

@@ -241,9 +241,9 @@ class Path:
 
     def on_train_report(self, report: TrainReport, now: float) -> None:
         """The peer told how far a train of ours had spread when it arrived."""
-        rate = self.train.rate(report, now)
-        if rate is not None:
-            self.capacity.on_train(rate, now, is_least=train.is_too_short(report))
+        found = self.train.on_report(report, now)
+        if found is not None:
+            self.capacity.on_train(found.octets_per_second, now, is_least=found.is_least)
 
     @property
     def _is_congested(self) -> bool:

@@ -11,8 +11,13 @@ MBIT = 1e6 / 8
 
 def departed(now: float = 10.0) -> Sent:
     sent = Sent()
-    assert sent.take_wish(now)
+    assert sent.take_wish(now, is_idle=True)
     return sent
+
+
+def rate_of(sent: Sent, report: TrainReport, now: float = 10.1) -> float | None:
+    found = sent.on_report(report, now)
+    return None if found is None else found.octets_per_second
 
 
 def arrived(rate: float, *, count: int = LENGTH, train_id: int = 1) -> Arriving:
@@ -33,7 +38,7 @@ def report_of(arriving: Arriving) -> TrainReport:
 def test_the_rate_is_what_the_spread_says(mbit: float) -> None:
     report = report_of(arrived(mbit * MBIT))
 
-    assert departed().rate(report, 10.1) == pytest.approx(mbit * MBIT, rel=0.05)
+    assert rate_of(departed(), report) == pytest.approx(mbit * MBIT, rel=0.05)
 
 
 def test_the_first_quarter_does_not_count_for_it_may_have_met_nobody() -> None:
@@ -42,7 +47,7 @@ def test_the_first_quarter_does_not_count_for_it_may_have_met_nobody() -> None:
         after_a_burst = max(number - LENGTH // 4, 0) * DATAGRAM / (10 * MBIT)
         arriving.on_datagram(1, DATAGRAM, 5000.0 + after_a_burst)
 
-    rate = departed().rate(report_of(arriving), 10.1)
+    rate = rate_of(departed(), report_of(arriving))
 
     assert rate == pytest.approx(10 * MBIT, rel=0.01)
 
@@ -52,13 +57,13 @@ def test_too_few_arrivals_say_nothing(count: int) -> None:
     report = report_of(arrived(10 * MBIT, count=count))
 
     assert report.datagrams == count
-    assert departed().rate(report, 10.1) is None
+    assert rate_of(departed(), report) is None
 
 
 def test_the_fewest_that_count_say_something() -> None:
     report = report_of(arrived(10 * MBIT, count=LEAST_COUNT))
 
-    assert departed().rate(report, 10.1) == pytest.approx(10 * MBIT, rel=0.05)
+    assert rate_of(departed(), report) == pytest.approx(10 * MBIT, rel=0.05)
 
 
 def test_a_train_that_arrives_in_one_batch_is_fast_and_no_more_than_that() -> None:
@@ -66,7 +71,7 @@ def test_a_train_that_arrives_in_one_batch_is_fast_and_no_more_than_that() -> No
     for _ in range(LENGTH):
         arriving.on_datagram(1, DATAGRAM, 5000.0)
 
-    rate = departed().rate(report_of(arriving), 10.1)
+    rate = rate_of(departed(), report_of(arriving))
 
     assert rate is not None
     assert 100 * MBIT < rate < 10_000 * MBIT
@@ -75,16 +80,15 @@ def test_a_train_that_arrives_in_one_batch_is_fast_and_no_more_than_that() -> No
 def test_a_report_of_an_older_train_is_ignored() -> None:
     sent = departed()
     report = report_of(arrived(10 * MBIT, train_id=sent.train_id))
-    sent.want()
-    sent.take_wish(10.2)
+    sent.take_wish(10.6, is_idle=True)
 
-    assert sent.rate(report, 10.3) is None
+    assert sent.on_report(report, 10.7) is None
 
 
 def test_a_report_long_after_its_train_is_ignored() -> None:
     report = report_of(arrived(10 * MBIT))
 
-    assert departed(10.0).rate(report, 10.0 + 1.01 * SETTLED_AFTER) is None
+    assert departed(10.0).on_report(report, 10.0 + 1.01 * SETTLED_AFTER) is None
 
 
 def test_datagrams_of_another_train_begin_anew() -> None:
@@ -105,20 +109,57 @@ def test_everything_is_said_once() -> None:
     assert arriving.take_report(3) is None
 
 
-def test_a_train_leaves_once_per_wish() -> None:
+def test_the_rate_is_the_median_of_three_trains() -> None:
+    sent = Sent()
+    rates = []
+
+    for number, mbit in enumerate([11, 150, 50]):
+        assert sent.take_wish(10.0 + number, is_idle=True)
+        report = report_of(arrived(mbit * MBIT, train_id=sent.train_id))
+        rates.append(rate_of(sent, report, 10.1 + number))
+
+    assert rates[-1] == pytest.approx(50 * MBIT, rel=0.05)
+
+
+def test_a_report_that_grows_counts_once() -> None:
+    sent = departed()
+    reports = [report_of(arrived(10 * MBIT, count=count)) for count in (LEAST_COUNT, LENGTH)]
+
+    rates = [rate_of(sent, report) for report in reports]
+
+    assert rates == pytest.approx([10 * MBIT, 10 * MBIT], rel=0.05)
+
+
+def test_three_trains_leave_per_wish_each_when_the_one_before_has_been_reported() -> None:
+    sent = departed(10.0)
+    left = [10.0]
+
+    for tick in range(1, 30):
+        now = 10.0 + tick / 10
+        if tick == 2:
+            sent.on_report(report_of(arrived(10 * MBIT)), now)
+        if sent.take_wish(now, is_idle=True):
+            left.append(now)
+
+    assert left == pytest.approx([10.0, 10.2, 10.7])
+    sent.want()
+    assert sent.take_wish(20.0, is_idle=True)
+
+
+def test_only_the_first_train_leaves_beside_other_traffic() -> None:
     sent = Sent()
 
-    assert sent.take_wish(1.0)
-    assert not sent.take_wish(1.1)
-    sent.want()
-    assert sent.take_wish(1.2)
+    assert sent.take_wish(10.0, is_idle=False)
+    sent.on_report(report_of(arrived(10 * MBIT)), 10.1)
+    assert not sent.take_wish(10.2, is_idle=False)
+    assert not sent.take_wish(10.3, is_idle=True)
 
 
 def test_names_begin_anew_after_the_last() -> None:
     sent = Sent()
     for number in range(600):
         sent.want()
-        sent.take_wish(float(number))
+        sent.take_wish(float(number), is_idle=True)
         assert 0 <= sent.train_id <= 255
 
 

@@ -49,7 +49,7 @@ steps = st.one_of(acks, reports, st.just(None))  # None: the path is suspected
 def working_path() -> Path:
     path = Path(1, wan_id=1, is_ours=True, health=HealthSettings(), now=0.0)
     path.on_link_up(Address("198.51.100.1", 9000), 0.0)
-    path.train.take_wish(0.0)
+    path.train.take_wish(0.0, is_idle=True)
     return path
 
 
