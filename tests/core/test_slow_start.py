@@ -11,6 +11,7 @@ from multiwanbond.core.slow_start import (
     DEEP_BACKLOG,
     FEW,
     FIRST_BYTES,
+    FLAT_ROUNDS,
     GROWS,
     LEAST_GAP,
     LEAST_RISE,
@@ -319,6 +320,37 @@ def test_thinning_goes_on_while_packets_wait_only_now_and_then() -> None:
         download.wait(0.6 * WAITS_FOR)
         download.flow.waited = WAITS / 2
         assert download.loses_acks()
+
+
+def round_of(download: Download, segments: int) -> None:
+    """Send so many segments, of which nothing waits here, and get the ack of all of them."""
+    for _ in range(segments):
+        download.send()
+    download.wait(0.03)
+    download.acked = download.next - SEGMENT
+    download.receive(download.next_answer())
+    download.wait(MOST_GAP)
+
+
+@pytest.mark.parametrize(("rounds", "is_thinned"), [(FLAT_ROUNDS, True), (FLAT_ROUNDS + 1, False)])
+def test_thinning_ends_when_a_sender_has_no_more_on_the_way_than_three_rounds_ago(
+    rounds: int, *, is_thinned: bool
+) -> None:
+    download = bulk(backlog=0)
+
+    for _ in range(rounds):
+        round_of(download, 100)
+
+    assert download.loses_acks() == is_thinned
+
+
+def test_thinning_goes_on_while_a_sender_has_more_on_the_way_every_round() -> None:
+    download = bulk(backlog=0)
+
+    for number in range(3 * FLAT_ROUNDS):
+        round_of(download, int(20 * 1.5**number))
+
+    assert download.loses_acks()
 
 
 def test_thinning_ends_for_good_when_very_much_waits() -> None:
