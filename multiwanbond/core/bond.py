@@ -144,7 +144,10 @@ class Bond:
                     )
                 )
             path.changes.clear()
-        self._sendable = _sendable(self.paths.values())
+        before, self._sendable = self._sendable, _sendable(self.paths.values())
+        if any(path not in self._sendable for path in before):
+            for path in self._sendable:
+                path.capacity.on_way_back_changed()
         self._dispatch.use(self._sendable)
 
     @property

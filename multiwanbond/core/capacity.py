@@ -164,6 +164,14 @@ class Capacity:
         self._ceiling = inf
         self.rate = max(self.measured, LEAST_RATE)
 
+    def on_way_back_changed(self) -> None:
+        """Another path is gone, which may have brought the acks: they may take longer now.
+
+        A window for the round trip they had would leave the line idle between them, what arrives
+        would count as what it carries, and the window would shrink with that, without an end.
+        """
+        self._rtt.forget_least()
+
     def note_spare(self, next_sequence: int) -> None:
         """Note that more could have been sent: until this is acked, rates say little."""
         self._has_spare = True

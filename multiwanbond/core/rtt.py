@@ -42,6 +42,10 @@ class RttEstimator:
             self.latest = rtt
         self._least.add(rtt, now)
 
+    def forget_least(self) -> None:
+        """Begin anew with the least sample: answers take another way from now on."""
+        self._least = WindowedMinimum()
+
     @property
     def base(self) -> float | None:
         """Least sample of the last seconds in which there were any."""

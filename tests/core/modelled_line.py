@@ -25,6 +25,8 @@ class Line:
     """Bytes a second."""
     delay: float = 0.02
     """Seconds one way."""
+    way_back: float | None = None
+    """Seconds that acks take; None: as long as what they answer."""
     queue: float = 0.2
     """Seconds at the first rate that the drop-tail queue holds."""
     loss: float = 0.0
@@ -207,5 +209,6 @@ class Run:
         if self.now >= self._ack_at and self._arrivals.highest > self._acked:
             self._acked = self._arrivals.highest
             ack = self._arrivals.report(1, self.now + RECEIVERS_CLOCK)
-            self._acks.append((self.now + self.line.delay, ack))
+            way_back = self.line.delay if self.line.way_back is None else self.line.way_back
+            self._acks.append((self.now + way_back, ack))
             self._ack_at = self.now + FEEDBACK - TICK / 2

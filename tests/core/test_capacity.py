@@ -93,6 +93,17 @@ def test_the_queue_does_not_grow_however_long_a_download_lasts(mbit: int) -> Non
     assert run.mean_queue < QUEUE_ALLOWED * target_queue(mbit * MBIT)
 
 
+def test_a_line_stays_full_when_the_quicker_one_that_brought_its_acks_is_gone() -> None:
+    run = told(Line(rate=20 * MBIT, delay=0.05, way_back=0.01))
+    run.run(SETTLED)
+
+    run.line.way_back = 0.05
+    run.capacity.on_way_back_changed()
+    run.run(SETTLED)
+
+    assert run.run(2.0) > 0.97 * 20 * MBIT
+
+
 # --- loss
 
 
