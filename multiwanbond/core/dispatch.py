@@ -33,6 +33,13 @@ REPAIR_AHEAD: Final = 0.002
 REPAIR_LOSS_WEIGHT: Final = 5.0
 QUEUE_TIME: Final = 0.1
 """Seconds of all paths' rates together that may wait; CoDel keeps it shorter in the long run."""
+PATIENCE: Final = 5.0
+"""Seconds after the loss of a path in which nobody is told to slow down for what had been sent for
+it: the queue holds what the bond carried before. Most outages are shorter. A loss here stalls a
+download for as long as that queue is, several are needed until it has shrunk, and what the path
+could do is missed when it is back."""
+RESTORED: Final = 0.9
+"""Share of its rate at which a path that is back counts as such."""
 MOST_LIMIT: Final = 16 * 1024 * 1024
 
 
@@ -41,6 +48,8 @@ class Dispatch:
 
     __slots__ = (
         "_flows",
+        "_gone",
+        "_gone_at",
         "_outbound",
         "_paths",
         "_prompt_paths",
@@ -62,11 +71,17 @@ class Dispatch:
         self._outbound = Outbound()
         self._thinner = AckThinner()
         self._wake_at: float | None = None
+        self._gone: dict[Path, float] = {}  # lost lately, perhaps back -> its rate then
+        self._gone_at: float | None = None
         self._paths: Sequence[Path] = ()
         self._prompt_paths: Sequence[Path] = ()
 
     def use(self, paths: Sequence[Path]) -> None:
         """Send by these paths from now on; by the healthy ones of them what must be quick."""
+        for path in self._paths:
+            if path not in paths:
+                self._gone[path] = path.rate
+                self._gone_at = None  # the next `drain` says when
         self._paths = paths
         self._prompt_paths = [path for path in paths if path.state is PathState.UP] or paths
 
@@ -131,7 +146,9 @@ class Dispatch:
                 path.capacity.note_spare(path.ledger.next_sequence)
             return
         rate = sum(path.rate for path in paths)
-        self._queue.limit = min(max(int(rate * QUEUE_TIME), LEAST_LIMIT), MOST_LIMIT)
+        limit = (rate + self._lost_rate(now)) * QUEUE_TIME
+        self._queue.limit = min(max(int(limit), LEAST_LIMIT), MOST_LIMIT)
+        self._queue.is_patient = bool(self._gone)
         for path in paths:
             path.refill(now)
         self._send_repairs(paths, key, now)
@@ -141,6 +158,22 @@ class Dispatch:
             if is_empty or path.has_credit:
                 path.capacity.note_spare(path.ledger.next_sequence)
         self._set_wake_up(paths, now)
+
+    def _lost_rate(self, now: float) -> float:
+        """Return the bytes a second that were lost with paths so lately that they may be back."""
+        if not self._gone:
+            return 0.0
+        if self._gone_at is None:
+            self._gone_at = now
+        elif now - self._gone_at > PATIENCE:
+            self._gone.clear()
+        lost = 0.0
+        for path, rate in list(self._gone.items()):
+            now_again = path.rate if path in self._paths else 0.0
+            lost += max(rate - now_again, 0.0)
+            if now_again > RESTORED * rate:
+                del self._gone[path]
+        return lost
 
     def _send_repairs(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:
         repairs = self._repairs

@@ -60,11 +60,15 @@ class Codel:
         if self._above_until > now:
             self._above_until = now
 
+    def restart(self) -> None:
+        """Forget how long packets have waited: it says nothing from now on."""
+        self._above_until = 0.0
+        self._is_dropping = False
+
     def should_drop(self, sojourn: float, backlog: int, now: float) -> bool:
         """Judge the packet at the head, which has waited for `sojourn` seconds."""
         if sojourn < TARGET or backlog < FEW:
-            self._above_until = 0.0
-            self._is_dropping = False
+            self.restart()
             return False
         if not self._above_until:
             self._above_until = now + INTERVAL
@@ -125,7 +129,7 @@ class FlowQueue:
             self.octets = self._taken = 0
         return left
 
-    def pull(self, budget: float, now: float) -> Piece | None:
+    def pull(self, budget: float, now: float, *, is_patient: bool = False) -> Piece | None:
         """Take out what may leave now: a packet, or the segments that fit into `budget` bytes.
 
         At least one segment is returned; None if CoDel dropped all there was.
@@ -138,9 +142,10 @@ class FlowQueue:
             self.flow.waited = now - arrived_at
             # A loss in slow start costs more than the queue it ends: CUBIC, which would have
             # doubled once more, needs seconds for the rest. That queue is short-lived anyway.
-            if self.flow.is_starting(now) or not self._codel.should_drop(
-                now - arrived_at, self.octets, now
-            ):
+            is_spared = is_patient or self.flow.is_starting(now)
+            if is_spared:
+                self._codel.restart()
+            if is_spared or not self._codel.should_drop(now - arrived_at, self.octets, now):
                 return self._take(burst, budget)
             piece = self._take(burst, 0.0)
             marked = mark_congestion(piece.burst)
@@ -174,13 +179,15 @@ class FlowQueue:
 class FairQueue(Generic[Path]):
     """All flows that wait, in the order of their turns."""
 
-    __slots__ = ("_new", "_old", "_queues", "dropped", "limit", "octets")
+    __slots__ = ("_new", "_old", "_queues", "dropped", "is_patient", "limit", "octets")
 
     def __init__(self) -> None:
         self.octets = 0
         self.limit = LEAST_LIMIT
         """Bytes above which the flow that has most waiting is told at once to slow down. At twice
         as many it loses what came last: one packet lost early says the same as fifty lost late."""
+        self.is_patient = False
+        """True while CoDel is to drop nothing, however long packets wait."""
         self.dropped = 0
         """Packets that the limit or CoDel took out."""
         self._queues: dict[Flow, FlowQueue] = {}
@@ -267,7 +274,7 @@ class FairQueue(Generic[Path]):
     def pull(self, queue: FlowQueue, budget: float, now: float) -> Piece | None:
         """Take a piece out of a flow's queue; None if CoDel left nothing."""
         before, dropped = queue.octets, queue.dropped
-        piece = queue.pull(budget, now)
+        piece = queue.pull(budget, now, is_patient=self.is_patient)
         self.dropped += queue.dropped - dropped
         self._account(queue, before)
         if piece is not None:

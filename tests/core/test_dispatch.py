@@ -3,7 +3,7 @@
 import pytest
 
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.dispatch import MOST_URGENT_WAIT
+from multiwanbond.core.dispatch import MOST_URGENT_WAIT, PATIENCE
 from multiwanbond.core.flow import SPARSE_BURST, YOUNG_BYTES
 from multiwanbond.core.pacer import TICK
 from multiwanbond.core.statistics import PeerStatistics, ReorderStatistics
@@ -80,6 +80,39 @@ def test_packets_of_a_flow_that_waits_are_not_overtaken_by_their_own() -> None:
     received = pair.received("server")
     assert len(received) > 60  # the queue drops some of so many
     assert received == [*sorted(received[:-1]), late]
+
+
+@pytest.mark.parametrize(("seconds", "is_spared"), [(0.5, True), (PATIENCE + 1.0, False)])
+def test_what_waits_is_spared_for_a_while_after_a_path_was_lost(
+    seconds: float, *, is_spared: bool
+) -> None:
+    pair = slow(8.0, 2.0)
+    pair.send(*bulk(200))
+    pair.run(0.1)
+    pair.drop = lambda _up, wan, _data: wan == 1
+    pair.run(seconds)
+    before = client(pair).shed_packets
+
+    pair.send(*bulk(200, first=200))
+    pair.run(1.0)
+
+    assert (client(pair).shed_packets == before) == is_spared
+
+
+def test_a_path_that_is_back_at_its_rate_ends_the_patience() -> None:
+    pair = slow(8.0, 2.0)
+    pair.drop = lambda _up, wan, _data: wan == 1
+    pair.send(*bulk(100))
+    pair.run(1.0)
+    pair.drop = lambda _up, _wan, _data: False
+    for number in range(10):
+        pair.send(*bulk(40, first=1000 * number))
+        pair.run(0.1)
+
+    pair.send(*bulk(1000, first=100_000))
+    pair.run(1.0)
+
+    assert client(pair).shed_packets > 0
 
 
 def test_a_sparse_udp_packet_does_not_wait_for_a_lost_one_of_its_flow() -> None:

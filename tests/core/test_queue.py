@@ -458,6 +458,24 @@ def test_above_the_limit_the_longest_flow_is_told_without_waiting_for_an_interva
     assert queue.dropped == 1
 
 
+def test_while_it_is_patient_nothing_is_dropped_and_then_a_whole_interval_passes() -> None:
+    queue, flow = FairQueue[str](), bulk("download")
+    for _ in range(100):
+        queue.push(flow, packet(1500), 0.0)
+    take(queue, 1.0, TARGET + GRANULARITY)  # CoDel begins to count
+    queue.is_patient = True
+    for number in range(10):
+        take(queue, 1.0, 2 * INTERVAL + number * GRANULARITY)
+    queue.is_patient = False
+
+    take(queue, 1.0, 3 * INTERVAL)
+    spared = queue.dropped
+    take(queue, 1.0, 4 * INTERVAL + GRANULARITY)
+
+    assert spared == 0
+    assert queue.dropped == 1
+
+
 def test_what_has_waited_for_seconds_is_not_sent_any_more() -> None:
     queue: FairQueue[str] = FairQueue()
     flow = bulk("flow")

@@ -20,10 +20,10 @@ MOST_WAIT = {"three_unequal": 0.03, "no_anchor": 0.04}
 second mix come so close to it (20 to 29 ms with other seeds) that a shade more must do here."""
 SECONDS = {"three_unequal": 3.0, "no_anchor": 4.0}
 """In which most of what the lines carry is to have arrived, the ramp included."""
-MOST_STALL = 0.5
-"""Seconds. 250 ms are the aim; 220 to 410 were seen, as it depends on how much waits for its turn
-when the line goes. Repairs are done after 200 ms, but once the queue drops a packet so that the
-sender slows down, the stream waits until that packet, sent again, has stood in the queue itself."""
+MOST_STALL = 0.25
+MOST_STALL_BY_CHANCE = 0.5
+"""Seconds. 160 to 210 ms are usual. Where the queue happened to drop a packet just before the line
+went, as it does with this seed, that one stands, sent again, behind all that was meant for both."""
 IN_FLIGHT = 0.5
 """Packets of a call younger than this may be on their way."""
 
@@ -202,6 +202,25 @@ def test_a_download_hardly_notices_that_its_best_line_goes_black_and_comes_back(
     carried = download.paths()[0].sent_bytes - before
     assert carried >= 0.5 * download.lines()[0]
     assert download.suspicions() >= 1
+
+
+def test_a_download_has_the_whole_bond_again_when_its_busiest_line_was_black_for_4_s() -> None:
+    download = Download("black_busiest").run(3.0)
+    world, busiest = download.bonded.world, download.bonded.client.uplinks[0]
+    busiest.black_out()
+    cut_at = world.now
+    world.run_for(4.0)
+    left = download.goodput(since=3.5) / download.lines()[1]
+    busiest.restore()
+    back_at = world.now - download.start
+    world.run_for(3.0)
+
+    print(f"{left:.2f} of the line that was left")
+    assert left >= 0.9
+    assert download.norm(since=back_at + 0.5) >= 0.9
+    [flow] = download.flows
+    assert flow.longest_stall(cut_at - 0.1, world.now) <= MOST_STALL_BY_CHANCE
+    assert flow.timeouts == 0
 
 
 def test_a_fast_stream_loses_little_when_its_line_goes_black_and_then_nothing() -> None:
