@@ -102,7 +102,7 @@ class Bond:
         self._delay_clock = DelayClock()
         self._health = settings.health
         self._feedback_at: float | None = None
-        self._unreported: set[Path] = set()
+        self._unreported: dict[Path, None] = {}  # a set whose order chance does not decide
         self._last_packet_at = now
         self._heard_at = now
         self._sendable: Sequence[Path] = ()
@@ -283,7 +283,7 @@ class Bond:
     def _report_gap(self, path: Path, now: float) -> None:
         """Let the peer know soon that something is missing, so that it is sent again."""
         path.arrivals.has_gap = False
-        self._unreported.add(path)
+        self._unreported[path] = None
         report_at = now + GAP_DELAY
         if self._feedback_at is None or self._feedback_at > report_at:
             self._feedback_at = report_at
@@ -369,7 +369,7 @@ class Bond:
     # --- feedback and time
 
     def _want_feedback(self, path: Path, now: float) -> None:
-        self._unreported.add(path)
+        self._unreported[path] = None
         if self._feedback_at is None:
             self._feedback_at = now + FEEDBACK_INTERVAL
 
