@@ -11,7 +11,7 @@ from typing import Final
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Transmit
 from multiwanbond.core.flow import SMALL, Flow, FlowTable
-from multiwanbond.core.ip import flow_key
+from multiwanbond.core.ip import flow_key, is_pure_ack
 from multiwanbond.core.keys import TransportKey
 from multiwanbond.core.outbound import Outbound
 from multiwanbond.core.pacer import TICK
@@ -124,7 +124,9 @@ class Dispatch:
         if path.wait(now) > MOST_URGENT_WAIT:
             return False
         piece = Piece(burst, 0, burst.segment_count, len(burst.packet))
-        path.on_left(self._outbound.send(piece, flow, path, key, now, is_urgent=True), now)
+        is_ack = piece.octets <= SMALL and flow.is_tcp and is_pure_ack(burst.packet)
+        octets = self._outbound.send(piece, flow, path, key, now, is_urgent=True, is_ack=is_ack)
+        path.on_left(octets, now)
         return True
 
     def repair(self, lost: Sequence[Lost]) -> None:

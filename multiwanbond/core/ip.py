@@ -34,6 +34,9 @@ _TCP_SEQUENCE: Final = 4
 _TCP_FLAGS: Final = 13
 _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
+_TCP_ACK: Final = 0x10
+_TCP_ACTS: Final = 0x37
+"""FIN, SYN, RST, ACK and URG: of these a pure ack has one."""
 
 _ECN: Final = 0x03
 """Low bits of the type of service; both set: congestion experienced."""
@@ -150,6 +153,12 @@ def tcp_fields(packet: Bytes) -> TcpFields | None:
     _, sequence, ack, length, flags = _TCP_FIELDS.unpack_from(packet, start)
     length = (length >> 4) * 4
     return TcpFields(sequence, ack, flags, length, len(packet) - start - length)
+
+
+def is_pure_ack(packet: Bytes) -> bool:
+    """Say whether a whole TCP packet acknowledges and does nothing else."""
+    fields = tcp_fields(packet)
+    return fields is not None and not fields.payload and fields.flags & _TCP_ACTS == _TCP_ACK
 
 
 def check_packet_untrusted(packet: Bytes) -> None:

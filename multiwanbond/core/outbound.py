@@ -61,14 +61,26 @@ class Outbound:
         now: float,
         *,
         is_urgent: bool,
+        is_ack: bool = False,
     ) -> int:
         """Number, seal and lay out a packet, or segments of a run, for one path.
+
+        Args:
+            piece: what leaves.
+            flow: whose it is.
+            path: where it leaves by.
+            key: what it is sealed with.
+            now: the caller's clock.
+            is_urgent: it passed the queue, and goes before others should it be sent again.
+            is_ack: it does nothing but acknowledge, so at the peer it does not wait for what its
+                flow has sent, nor that for it.
 
         Returns:
             The bytes of all datagrams.
         """
         number = self.global_sequence + 1
-        distance = 0 if is_urgent and not flow.is_ordered else self._distance(flow, number)
+        is_free = is_ack or (is_urgent and not flow.is_ordered)
+        distance = 0 if is_free else self._distance(flow, number)
         path.in_flight.on_sent(
             SentRun(
                 piece.burst,
@@ -89,7 +101,8 @@ class Outbound:
         path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
         self.sent_packets += piece.segments
         self.sent_bytes += piece.octets
-        flow.last_sequence = self.global_sequence
+        if not is_ack:
+            flow.last_sequence = self.global_sequence
         return path.ledger.sent_bytes - before
 
     def _distance(self, flow: Flow, sequence: int) -> int:

@@ -8,6 +8,7 @@ ones before it said, so the sender learns the same, a little later. Thinning sto
 backlog shows that the lines are full (second study, sections 3 to 5).
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -48,6 +49,8 @@ FEW: Final = 3000
 """Bytes of backlog that do not count: a young flow without any is not to be slowed."""
 FIRST_BYTES: Final = 65536
 """A flow that is not known by now has had its first packets elsewhere, and is left alone."""
+MOST_SAMPLES: Final = 64
+"""Packets or runs whose round trips are measured at a time."""
 MOST_FLOWS: Final = 1024
 """Thinned at a time; those above keep all their acks, which costs them some speed at the start."""
 _BARE: Final = 20
@@ -72,8 +75,7 @@ class SlowStart:
         "_passed_in_round",
         "_rate_then",
         "_round_end",
-        "_sample_at",
-        "_sample_end",
+        "_sent",
         "_waiting_since",
         "flow",
         "held",
@@ -102,8 +104,7 @@ class SlowStart:
         self._most_in_flight = 0
         self._flat_rounds = 0
         self._passed_in_round = 0
-        self._sample_end: int | None = None
-        self._sample_at = 0.0
+        self._sent: deque[tuple[int, float]] = deque()  # (end of a packet or run, when it came)
         self._waiting_since: float | None = None
         self._rate_then = 0.0
 
@@ -111,15 +112,21 @@ class SlowStart:
         """A packet whose payload ends at TCP sequence `end` came to be sent."""
         if self._highest is None or 0 < (end - self._highest & 0xFFFFFFFF) < _HALF:
             self._highest = end
-        if self._sample_end is None:
-            self._sample_end, self._sample_at = end, now
+            if len(self._sent) < MOST_SAMPLES:
+                self._sent.append((end, now))
+
+    def is_stale(self, ack: int) -> bool:
+        """Say whether a newer ack has come already: acks wait for none that are lost."""
+        return self._acked is not None and 0 < (self._acked - ack & 0xFFFFFFFF) < _HALF
 
     def on_ack(self, ack: int, now: float) -> bool:
         """Note an ack of the flow; return True if it acknowledges anything new."""
-        if self._sample_end is not None and ack - self._sample_end & 0xFFFFFFFF < _HALF:
-            self.latest_rtt = rtt = now - self._sample_at
+        sent_at = None
+        while self._sent and ack - self._sent[0][0] & 0xFFFFFFFF < _HALF:
+            _, sent_at = self._sent.popleft()
+        if sent_at is not None:
+            self.latest_rtt = rtt = now - sent_at
             self.least_rtt = rtt if self.least_rtt is None else min(self.least_rtt, rtt)
-            self._sample_end = None
         is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
         if is_new:
             if self._round_end is None or 0 < (ack - self._round_end & 0xFFFFFFFF) < _HALF:
@@ -235,6 +242,8 @@ class AckThinner:
             fields = None if state is None else tcp_fields(packet)
             if state is None or fields is None:
                 passed.append(burst)
+            elif state.is_stale(fields.ack) and _is_plain(packet, fields):
+                continue
             elif self._should_hold(state, packet, fields, paths, now):
                 state.held = burst
             else:

@@ -146,8 +146,37 @@ def test_a_sparse_tcp_packet_does_wait() -> None:
     assert set(pair.received("server")) == set(packets)
 
 
-def tcp_packet(sequence: int) -> bytes:
-    packet = bytearray(Shape(protocol=TCP, sequence=sequence).packet(bytes(100)))
+def test_an_ack_waits_for_none_that_is_lost() -> None:
+    pair = Pair(delays=(0.05,))
+    pair.connect()
+    pair.run(2)
+    pair.drop = lambda up, _wan, data: up and data[0] >> 4 == DatagramType.DATA
+    pair.send(tcp_packet(1000, size=0))
+    pair.drop = lambda _up, _wan, _data: False
+
+    pair.send(tcp_packet(1001, size=0))
+    pair.run(0.055)
+
+    assert pair.received("server") == [tcp_packet(1001, size=0)]
+
+
+def test_data_waits_for_data_that_is_lost_and_for_no_ack() -> None:
+    pair = Pair(delays=(0.05,))
+    pair.connect()
+    pair.run(2)
+    pair.send(tcp_packet(900))
+    pair.drop = lambda up, _wan, data: up and data[0] >> 4 == DatagramType.DATA
+    pair.send(tcp_packet(1000, size=0))
+    pair.drop = lambda _up, _wan, _data: False
+
+    pair.send(tcp_packet(1000))
+    pair.run(0.055)
+
+    assert pair.received("server") == [tcp_packet(900), tcp_packet(1000)]
+
+
+def tcp_packet(sequence: int, *, size: int = 100) -> bytes:
+    packet = bytearray(Shape(protocol=TCP, sequence=sequence).packet(bytes(size)))
     packet[12:20] = CLIENT_IP + SERVER_IP
     return bytes(packet)
 

@@ -10,7 +10,21 @@ from multiwanbond.core import ip
 from multiwanbond.core.burst import Burst
 from multiwanbond.errors import DatagramError, DropReason
 
-from .inner_packets import ACK, CWR, ECE, FIN, HOSTS, ICMP, PORTS, PSH, TCP, UDP, Shape, word_sum
+from .inner_packets import (
+    ACK,
+    CWR,
+    ECE,
+    FIN,
+    HOSTS,
+    ICMP,
+    PORTS,
+    PSH,
+    SYN,
+    TCP,
+    UDP,
+    Shape,
+    word_sum,
+)
 
 SHAPES = [
     pytest.param(Shape(version=version, protocol=protocol), id=f"{name} in IPv{version}")
@@ -92,6 +106,21 @@ def test_a_tcp_header_says_its_numbers_and_how_much_follows(version: int) -> Non
     assert fields == ip.TcpFields(
         sequence=0xFFFFFFF0, ack=77, flags=ACK | PSH, length=32, payload=100
     )
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_pure_ack_has_no_data_and_neither_opens_nor_closes(version: int) -> None:
+    def is_pure(payload: bytes = b"", *, flags: int = ACK, protocol: int = TCP) -> bool:
+        shape = Shape(version=version, protocol=protocol, flags=flags, options=bytes(12))
+        return ip.is_pure_ack(shape.packet(payload))
+
+    assert is_pure()
+    assert is_pure(flags=ACK | ECE | PSH)
+    assert not is_pure(b"x")
+    assert not is_pure(flags=ACK | FIN)
+    assert not is_pure(flags=ACK | SYN)
+    assert not is_pure(flags=PSH)
+    assert not is_pure(protocol=UDP)
 
 
 def test_what_is_not_a_whole_tcp_header_has_no_tcp_fields() -> None:

@@ -170,13 +170,38 @@ def test_repeated_acks_and_new_windows_pass_at_once_after_the_one_that_is_held()
     assert passed == [held, repeated, wider]
 
 
-def test_an_old_ack_that_comes_late_passes_and_changes_nothing() -> None:
+def test_an_old_ack_that_comes_late_is_left_out_and_changes_nothing() -> None:
     download = backlogged()
     old = download.next_answer()
     held = download.next_answer()
     download.receive(held)
 
+    assert download.receive(old) == []
+    assert download.wait(MOST_GAP) == [held]
+
+
+def test_an_old_ack_that_tells_of_a_gap_passes() -> None:
+    download = backlogged()
+    old = answer(download.acked, options=SACK)
+    held = download.next_answer()
+    download.receive(held)
+
     assert download.receive(old) == [held, old]
+
+
+def test_every_ack_tells_the_round_trip() -> None:
+    """A hole makes some packets of a round late, and HyStart takes these for a full line."""
+    download = Download()
+    download.measure(0.04)
+    for _ in range(3):
+        download.send()
+    download.wait(0.04)
+    download.receive(download.next_answer())
+    download.wait(0.03)
+    download.receive(download.next_answer())
+
+    download.wait(0.003)
+
     assert download.receive(download.next_answer()) == []
 
 
