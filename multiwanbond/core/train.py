@@ -16,6 +16,9 @@ COUNT: Final = 3
 """Trains; the rate is their median. A radio that shifts its delay by some milliseconds while one
 passes makes a line of 50 Mbit/s look like 11 or like 150, and a sender that models the path then
 takes seconds to find out."""
+SURE_SPAN: Final = 0.03
+"""Seconds of spread in which some milliseconds do not matter: one train is enough. On a way up of
+2 Mbit/s another would make everything wait for a seventh of a second."""
 LEAST_COUNT: Final = 6
 """Arrivals that a rate can be told from: the first quarter is left out, it may have met nobody."""
 SETTLED_AFTER: Final = 0.5
@@ -125,6 +128,8 @@ class Sent:
         if report.datagrams == LENGTH:
             self._settled_at = now
         span = report.span * TIME_UNIT
+        if span > SURE_SPAN:
+            self._wanted = 0
         rate = report.octets / max(span, LEAST_SPAN)
         self._rates[self.train_id] = TrainRate(rate, is_least=span <= LEAST_SPAN)
         return sorted(self._rates.values())[len(self._rates) // 2]

@@ -137,7 +137,7 @@ def test_three_trains_leave_per_wish_each_when_the_one_before_has_been_reported(
     for tick in range(1, 30):
         now = 10.0 + tick / 10
         if tick == 2:
-            sent.on_report(report_of(arrived(10 * MBIT)), now)
+            sent.on_report(report_of(arrived(100 * MBIT)), now)
         if sent.take_wish(now, is_idle=True):
             left.append(now)
 
@@ -146,11 +146,19 @@ def test_three_trains_leave_per_wish_each_when_the_one_before_has_been_reported(
     assert sent.take_wish(20.0, is_idle=True)
 
 
+def test_one_train_is_enough_of_a_slow_line() -> None:
+    sent = departed(10.0)
+
+    sent.on_report(report_of(arrived(2 * MBIT)), 10.2)
+
+    assert not sent.take_wish(11.0, is_idle=True)
+
+
 def test_only_the_first_train_leaves_beside_other_traffic() -> None:
     sent = Sent()
 
     assert sent.take_wish(10.0, is_idle=False)
-    sent.on_report(report_of(arrived(10 * MBIT)), 10.1)
+    sent.on_report(report_of(arrived(100 * MBIT)), 10.1)
     assert not sent.take_wish(10.2, is_idle=False)
     assert not sent.take_wish(10.3, is_idle=True)
 
