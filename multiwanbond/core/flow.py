@@ -40,6 +40,7 @@ class Flow:
         "_allowed_at",
         "backlog",
         "has_moved",
+        "is_content",
         "key",
         "last_sequence",
         "last_used",
@@ -59,6 +60,8 @@ class Flow:
         """The path a sticky routing mode keeps it on; None: not chosen yet."""
         self.has_moved = False
         """True once any packet of it took another path than its first."""
+        self.is_content = False
+        """True if its sender stopped asking for more before the lines were full, as BBR does."""
         self.octets = 0
         """Bytes it has sent, those that wait included."""
         self.backlog = 0

@@ -149,7 +149,7 @@ class SlowStart:
         if self.flow.backlog < FEW:
             self._flat_rounds += 1
             if self._flat_rounds >= FLAT_ROUNDS:
-                self._end(now)
+                self._end(now, is_content=True)
 
     def on_passed(self, now: float) -> None:
         """An ack was let through."""
@@ -171,9 +171,14 @@ class SlowStart:
         if flow.backlog > DEEP_BACKLOG * rate:
             self._end(now)
 
-    def _end(self, now: float) -> None:
+    def give_up(self, now: float) -> None:
+        """It has had its time: whatever it is, it does not fill the lines."""
+        self._end(now, is_content=not self.flow.is_young)
+
+    def _end(self, now: float, *, is_content: bool = False) -> None:
         if not self.is_over:
             self.is_over, self._over_at = True, now
+            self.flow.is_content = is_content
 
     def has_settled(self, now: float) -> bool:
         """Say whether slow start has been over for long enough that its queue should be gone."""
@@ -295,6 +300,7 @@ class AckThinner:
                 return
             if state.held is not None:
                 return  # it goes within MOST_GAP
+            state.give_up(now)
             self._forget(key, state)
 
     def _forget(self, key: bytes, state: SlowStart) -> None:

@@ -230,6 +230,19 @@ def test_adaptive_gives_bulk_the_quickest_path_that_has_credit() -> None:
     assert scheduler.choose(bulk_flow(), [spent], 0.0) is None
 
 
+@pytest.mark.parametrize(("is_content", "chosen"), [(False, 2), (True, None)])
+def test_adaptive_sends_nothing_of_a_content_sender_by_a_very_much_longer_line(
+    *, is_content: bool, chosen: int | None
+) -> None:
+    flow = bulk_flow()
+    flow.is_content = is_content
+    busy = Line(1, has_credit=False)
+
+    path = make_scheduler(RoutingMode.ADAPTIVE).choose(flow, [busy, Line(2, rtt=0.6)], 0.0)
+
+    assert (path.path_id if path else None) == chosen
+
+
 def test_adaptive_lets_a_young_flow_wait_for_the_path_that_finishes_it_soonest() -> None:
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
     fast = Line(1, rtt=0.01, rate=1e7, has_credit=False)

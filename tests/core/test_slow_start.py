@@ -322,6 +322,7 @@ def test_thinning_ends_when_packets_wait_long_at_rates_that_do_not_grow() -> Non
 
     download.receive(download.next_answer())
     assert not download.loses_acks()
+    assert not download.flow.is_content
 
 
 def test_thinning_goes_on_while_the_lines_turn_out_to_carry_more() -> None:
@@ -367,6 +368,7 @@ def test_thinning_ends_when_a_sender_has_no_more_on_the_way_than_three_rounds_ag
         round_of(download, 100)
 
     assert download.loses_acks() == is_thinned
+    assert download.flow.is_content != is_thinned
 
 
 def test_thinning_goes_on_while_a_sender_has_more_on_the_way_every_round() -> None:

@@ -12,6 +12,10 @@ FIRST_BYTES: Final = 15_000
 LEAST_RATE: Final = 10e3
 MARGIN: Final = 0.005
 """Seconds by which another path must be sooner to help out."""
+MOST_SKEW: Final = 0.15
+"""Seconds by which a line may be longer than the quickest to carry a flow whose sender sizes its
+window by the least round trip (BBR): in order behind a satellite's packets it gets half of what
+the other line carries alone (study, section 4.2). CUBIC's window grows to what both need."""
 STAY: Final = 0.001
 """Seconds by which another path must be sooner for a young flow to move."""
 
@@ -31,7 +35,7 @@ class Adaptive:
     def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
         """Return the path for the next packets (see `Scheduler`)."""
         if not flow.is_young:
-            return quickest_with_credit(paths)
+            return quickest_with_credit(near(paths) if flow.is_content else paths)
         path = home(flow, paths)
         if flow.path_id != path.path_id:
             flow.has_moved |= flow.path_id is not None
@@ -45,6 +49,15 @@ class Adaptive:
     def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the path that delivers a packet soonest (see `Scheduler`)."""
         return soonest(paths, now)
+
+
+def near(paths: Sequence[P]) -> Sequence[P]:
+    """Return the paths that are not very much longer than the quickest."""
+    known = [path.delay for path in paths if path.delay is not None]
+    if not known:
+        return paths
+    most = min(known) + MOST_SKEW
+    return [path for path in paths if path.delay is not None and path.delay <= most]
 
 
 def home(flow: Flow, paths: Sequence[P]) -> P:
