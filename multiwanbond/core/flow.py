@@ -60,8 +60,9 @@ class Flow:
         """The path a sticky routing mode keeps it on; None: not chosen yet."""
         self.has_moved = False
         """True once any packet of it took another path than its first."""
-        self.is_content = False
-        """True if its sender stopped asking for more before the lines were full, as BBR does."""
+        self.is_content = not self.is_tcp
+        """True if its sender stopped asking for more before the lines were full, as BBR does, or
+        may have: of others than TCP we see no acks."""
         self.octets = 0
         """Bytes it has sent, those that wait included."""
         self.backlog = 0

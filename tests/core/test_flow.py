@@ -157,3 +157,8 @@ def test_only_udp_need_not_wait_for_the_packet_before(version: int) -> None:
     assert not flow(UDP).is_ordered
     assert flow(TCP).is_tcp
     assert not flow(UDP).is_tcp
+
+
+def test_of_a_sender_whose_acks_cannot_be_seen_nothing_more_is_expected() -> None:
+    assert Flow(flow_key(Shape(protocol=UDP).packet(b"")), 0.0).is_content
+    assert not Flow(flow_key(Shape().packet(b"")), 0.0).is_content
