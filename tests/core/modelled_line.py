@@ -107,7 +107,9 @@ class Run:
 
     def _send(self) -> None:
         ledger, capacity = self._ledger, self.capacity
-        self._backlog = min(self._backlog + self.demand * TICK, 1e9)
+        # What endless demand left behind is nothing once the demand has an end.
+        waiting = self._backlog if self._backlog < inf else 0.0
+        self._backlog = waiting + self.demand * TICK
         room = capacity.window - ledger.in_flight_bytes
         credit = min(self._pacer.credit(capacity.rate, self.now), room)
         timestamp = ticks(self.now)

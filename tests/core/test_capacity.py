@@ -14,6 +14,7 @@ from multiwanbond.core.capacity import (
     TARGET_QUEUE,
     Capacity,
 )
+from multiwanbond.core.pacer import TICK
 
 from .modelled_line import MBIT, Line, Run
 
@@ -226,6 +227,20 @@ def test_a_path_with_little_to_send_keeps_its_estimate() -> None:
     run.run(15.0)
 
     assert run.capacity.measured >= 0.97 * measured
+
+
+def test_what_comes_in_bursts_does_not_make_the_line_seem_slower() -> None:
+    """A download whose acks wait for a hole comes in bursts, and so does what it sends next."""
+    run = told(Line(rate=40 * MBIT, delay=0.05))
+    run.run(SETTLED)
+    least = run.capacity.measured
+
+    for step in range(6000):
+        run.demand = 400 * MBIT if step % 700 < 15 else 0.0
+        run.run(TICK)
+        least = min(least, run.capacity.measured)
+
+    assert least > 0.9 * 40 * MBIT
 
 
 def test_a_path_with_nothing_to_send_for_long_begins_where_it_stopped() -> None:
