@@ -18,6 +18,7 @@ from multiwanbond.core.events import (
     PathStateChanged,
     close_reason,
 )
+from multiwanbond.core.feedback import Feedback, ack_of, quickest
 from multiwanbond.core.inbound import Inbound
 from multiwanbond.core.keys import KeyRing, TransportKey
 from multiwanbond.core.path import Path
@@ -53,18 +54,11 @@ _BEST_FIRST: Final = (
     (PathState.STARTING,),
 )
 
-FEEDBACK_INTERVAL: Final = 0.01
-"""Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps
-half as fast, 5 ms costs twice the bytes and gains nothing)."""
-GAP_DELAY: Final = 0.002
-"""Seconds from a gap to its report: one report for all of a burst that was lost."""
 LEAST_REPAIR_TIME: Final = 0.05
 MOST_REPAIR_TIME: Final = 0.3
 """Seconds a lost packet is waited for at least and at most; a re-send takes more than an RTT."""
 REPAIR_GUARD: Final = 0.04
 """Seconds granted beyond the round trip: report, sender's wake-up, and its line's own queue."""
-FEEDBACK_PATHS: Final = 2
-"""Every ack leaves on so many paths that one dead way back does not make all paths look dead."""
 CALM_AFTER: Final = 0.1
 """Seconds without an inner packet after which a train meets none of them."""
 IDLE_AFTER: Final = 5.0
@@ -101,8 +95,7 @@ class Bond:
         self._dispatch = Dispatch(settings.routing_mode)
         self._delay_clock = DelayClock()
         self._health = settings.health
-        self._feedback_at: float | None = None
-        self._unreported: dict[Path, None] = {}  # a set whose order chance does not decide
+        self._feedback = Feedback()
         self._last_packet_at = now
         self._heard_at = now
         self._sendable: Sequence[Path] = ()
@@ -265,28 +258,21 @@ class Bond:
         self._heard_at = now
         if path.arrivals.on_datagram(sequence, tail >> 40, len(datagram), now):
             if path.arrivals.has_gap:
-                self._report_gap(path, now)
+                path.arrivals.has_gap = False
+                self._feedback.want_soon(path, now)
             if received.source is not path.remote or received.local_host is not path.local_host:
                 self._follow(path, received, wan_id, now)
             if path.state is PathState.DOWN:
                 path.on_arrival(now)
         number = tail >> 16 & 0xFFFFFF
         if first >> 4 == _DATA:
-            if path not in self._unreported:
-                self._want_feedback(path, now)
+            if path not in self._feedback.unreported:
+                self._feedback.want(path, now)
             self._last_packet_at = now
             self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)
         else:
             self._inbound.on_note(path_id, number, now)
             self._handle_frames(path, decode_frames_untrusted(plain), now)
-
-    def _report_gap(self, path: Path, now: float) -> None:
-        """Let the peer know soon that something is missing, so that it is sent again."""
-        path.arrivals.has_gap = False
-        self._unreported[path] = None
-        report_at = now + GAP_DELAY
-        if self._feedback_at is None or self._feedback_at > report_at:
-            self._feedback_at = report_at
 
     def _confirm(self, key: TransportKey) -> None:
         self._forget(self.keys.confirm(key))
@@ -318,7 +304,7 @@ class Bond:
             match frame:
                 case Probe():
                     reply = ProbeReply(frame.probe_id)
-                    self._send_frames(path, [reply, self._report([path], now)], now)
+                    self._send_frames(path, [reply, ack_of([path], now)], now)
                 case ProbeReply():
                     path.on_probe_reply(frame.probe_id, now)
                     is_calm = now - self._last_packet_at > CALM_AFTER
@@ -326,7 +312,7 @@ class Bond:
                         self._send_train(path, now)
                 case Train():
                     path.arriving_train.on_datagram(frame.train_id, self.inner_mtu + OVERHEAD, now)
-                    self._want_feedback(path, now)
+                    self._feedback.want(path, now)
                 case TrainReport():
                     self._handle_train_report(frame, now)
                 case Ack():
@@ -366,42 +352,20 @@ class Bond:
         """Return how many authentic packets turned out to be none since the last call."""
         return self._inbound.take_malformed()
 
-    # --- feedback and time
-
-    def _want_feedback(self, path: Path, now: float) -> None:
-        self._unreported[path] = None
-        if self._feedback_at is None:
-            self._feedback_at = now + FEEDBACK_INTERVAL
-
-    def _report(self, paths: Iterable[Path], now: float) -> Ack:
-        return Ack(tuple(path.arrivals.report(path.path_id, now) for path in paths))
-
-    def _send_widely(self, frames: Sequence[Frame], now: float) -> None:
-        """Send on the quickest paths, so that one dead way does not swallow it."""
-        quickest = sorted(self._sendable, key=lambda path: path.rtt.smoothed or 0.0)
-        for path in quickest[:FEEDBACK_PATHS]:
-            self._send_frames(path, frames, now)
+    # --- time
 
     def _abandon(self, path: Path, now: float) -> None:
         """Let the peer know at once that a path seems dead, and send what it holds elsewhere."""
         if any(other is not path for other in self._sendable):
-            self._send_widely([Abandon(path.path_id)], now)
+            for way in quickest(self._sendable):
+                self._send_frames(way, [Abandon(path.path_id)], now)
             self._dispatch.repair(path.in_flight.take_all(now))
-
-    def _send_feedback(self, now: float) -> None:
-        reports = [
-            report
-            for path in self._unreported
-            if (report := path.arriving_train.take_report(path.path_id)) is not None
-        ]
-        self._send_widely([self._report(self._unreported, now), *reports], now)
-        self._unreported.clear()
-        self._feedback_at = None
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever has become due: feedback, probes, giving up on silent paths, old keys."""
-        if self._feedback_at is not None and self._feedback_at <= now:
-            self._send_feedback(now)
+        ways, frames = self._feedback.take(self._sendable, now)
+        for path in ways:
+            self._send_frames(path, frames, now)
         is_idle = now - self._last_packet_at > IDLE_AFTER
         for path in self.paths.values():
             if not path.has_link:
@@ -411,7 +375,7 @@ class Bond:
                 self._abandon(path, now)
             if path.prober.is_due(now):
                 probe = Probe(path.start_probe(now, is_idle=is_idle))
-                self._send_frames(path, [probe, self._report([path], now)], now)
+                self._send_frames(path, [probe, ack_of([path], now)], now)
         self.expire_keys(now)
         self._dispatch.expire_idle(now)
         self._after_change()
@@ -424,7 +388,7 @@ class Bond:
         """When `handle_timeout` has something to do next."""
         return earliest(
             [
-                self._feedback_at,
+                self._feedback.deadline(),
                 self._inbound.deadline(),
                 self._dispatch.deadline(),
                 self.keys.deadline(),
