@@ -18,7 +18,7 @@ from multiwanbond.core.pacer import TICK
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.queue import LEAST_LIMIT, FairQueue, Piece
-from multiwanbond.core.repair import OLDEST, Lost
+from multiwanbond.core.repair import OLDEST, Lost, Relapses
 from multiwanbond.core.scheduling import Scheduler, make_scheduler
 from multiwanbond.core.scheduling.base import soonest
 from multiwanbond.core.settings import RoutingMode
@@ -54,6 +54,7 @@ class Dispatch:
         "_paths",
         "_prompt_paths",
         "_queue",
+        "_relapses",
         "_repairs",
         "_scheduler",
         "_thinner",
@@ -68,6 +69,7 @@ class Dispatch:
         self._scheduler: Scheduler = make_scheduler(mode)
         self._queue: FairQueue[Path] = FairQueue()
         self._repairs: deque[Lost] = deque()
+        self._relapses = Relapses()
         self._outbound = Outbound()
         self._thinner = AckThinner()
         self._wake_at: float | None = None
@@ -186,7 +188,9 @@ class Dispatch:
                 if not ready and not lost.is_urgent:
                     return
                 path = soonest(ready or paths, now, loss_weight=REPAIR_LOSS_WEIGHT)
-                path.on_left(self._outbound.send_again(lost, path, key, now), now)
+                loss, rtt = path.loss(now), path.smoothed_rtt or 0.0
+                for _ in range(2 if self._relapses.are_likely(rtt, loss, now) else 1):
+                    path.on_left(self._outbound.send_again(lost, path, key, now), now)
             repairs.popleft()
 
     def _send_in_turn(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:

@@ -19,6 +19,11 @@ TIME_FACTOR: Final = 1.25
 OLDEST: Final = 0.5
 """Seconds after its first transmission until a packet is not repaired any more: its receiver has
 given it up, and an inner TCP has sent it again itself."""
+LIKELY: Final = 0.1
+"""Repairs that are lost as well, expected of those of one round trip, from which on each is sent
+twice. What waits for the second repair of one packet has waited for most of the others meanwhile,
+so that one in fifty delays all."""
+_MOST_REPAIRS: Final = 1024
 _MOST_RUNS: Final = 65_536
 
 Gap = tuple[int, int]
@@ -148,6 +153,29 @@ class InFlight:
             if now - run.first_sent_at < OLDEST
             for sequence in range(run.first, run.first + run.count)
         ]
+
+
+class Relapses:
+    """Tells when repairs are lost again so often that each had better be sent twice at once."""
+
+    __slots__ = ("_repaired_at",)
+
+    def __init__(self) -> None:
+        self._repaired_at: deque[float] = deque(maxlen=_MOST_REPAIRS)
+
+    def are_likely(self, rtt: float, loss: float, now: float) -> bool:
+        """Note a repair; say whether one of the last round trip's will be missed once more.
+
+        Args:
+            rtt: seconds, of the path that it leaves by.
+            loss: share that this path loses.
+            now: the caller's clock.
+        """
+        times = self._repaired_at
+        times.append(now)
+        while times[0] < now - rtt:
+            times.popleft()
+        return len(times) * loss >= LIKELY
 
 
 def _missing(run: SentRun, gaps: Iterable[Gap]) -> Iterable[int]:

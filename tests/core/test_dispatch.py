@@ -1,5 +1,7 @@
 """What leaves when: two endpoints, and lines that are slower than what is to be sent."""
 
+from random import Random
+
 import pytest
 
 from multiwanbond.core.burst import Burst
@@ -204,6 +206,20 @@ def test_a_repair_goes_before_what_waits() -> None:
     assert again - first < 25
     assert len(order) > again + 40
     assert pair.received("server")[:60] == [*bulk(10), odd, *bulk(49, first=10)]
+
+
+def test_where_repairs_are_often_lost_too_each_is_sent_twice() -> None:
+    pair = slow(50.0, delay=0.05)
+    lottery = Random(7)
+    pair.drop = lambda up, _wan, _data: up and lottery.random() < 0.05
+
+    for first in range(0, 8000, 20):
+        pair.send(*bulk(20, first=first))
+        pair.run(0.01)
+
+    lost, twice = reorder(pair), client(pair).repaired_packets
+    assert lost.duplicates > 0.4 * twice
+    assert twice < 0.15 * 8000
 
 
 def test_of_all_that_a_dead_line_held_the_urgent_goes_first() -> None:

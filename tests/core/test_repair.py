@@ -1,7 +1,9 @@
 """Which packets under way on a path are sent again."""
 
+import pytest
+
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.repair import OLDEST, InFlight, SentRun
+from multiwanbond.core.repair import OLDEST, InFlight, Relapses, SentRun
 
 PACKET = Burst(b"packet")
 RUN = Burst(bytes(40 + 10 * 100), segment_size=100, header_length=40, is_checksum_partial=True)
@@ -102,3 +104,25 @@ def test_a_piece_of_a_run_knows_its_place_in_it() -> None:
     (lost,) = flight.judge(6, [(3, 3)], rtt=1.0, now=0.01)
 
     assert (lost.number, lost.offset) == (1002, 500)
+
+
+# --- what is sent twice
+
+
+@pytest.mark.parametrize(("loss", "is_likely"), [(0.0, False), (0.005, False), (0.02, True)])
+def test_repairs_are_likely_to_be_lost_again_where_there_are_many_and_much_is_lost(
+    loss: float, is_likely: bool
+) -> None:
+    relapses = Relapses()
+
+    answers = [relapses.are_likely(0.1, loss, now=each / 100) for each in range(50)]
+
+    assert answers[-1] == is_likely
+
+
+def test_repairs_are_not_likely_to_be_lost_again_where_they_are_few() -> None:
+    relapses = Relapses()
+
+    answers = [relapses.are_likely(0.05, 0.02, now=each / 50) for each in range(50)]
+
+    assert not any(answers)
