@@ -62,6 +62,9 @@ DEEP_QUEUE: Final = 0.04
 """Seconds of queue above which that memory fades fast: a line that slowed down, not a neighbour."""
 EXCESS_LOSS: Final = 0.03
 """Loss above the line's own that may mean a policer or a short queue."""
+LEARNING: Final = (0.05, 0.01)
+"""Share of a higher loss that is taken for the line's own at once: of one that is near it, and of
+one that had the rate lowered. A policer that lost 20 % for a second was left to lose 13."""
 LEAST_JUDGED: Final = 40
 """Datagrams that a share of loss is judged by at least; three lost of twenty are no policer."""
 MANY_LOST: Final = 8
@@ -88,6 +91,7 @@ class Capacity:
     """
 
     __slots__ = (
+        "_absurdities",
         "_base_loss",
         "_blind_until",
         "_busy_since",
@@ -137,6 +141,7 @@ class Capacity:
         self._rise = LEAST_RISE
         self._drained_at = 0.0
         self._excesses = 0
+        self._absurdities = 0
         self._base_loss = 0.0
         self._blind_until = 0.0
         self._lost = 0
@@ -268,15 +273,17 @@ class Capacity:
             self._believe(max(self.measured, rate), now)
             self._look_away(now)
             return
-        if self._is_searching or share <= self._base_loss + max(EXCESS_LOSS, deviation):
+        is_usual = share <= self._base_loss + max(EXCESS_LOSS, deviation)
+        if self._is_searching or is_usual:
             self._excesses = 0
         else:
             self._excesses += 1
             if lost >= 3 and queue < 2 * target and (self._excesses >= 2 or share > HEAVY_LOSS):
-                is_far_off = self._excesses >= 2 and share > ABSURD_LOSS
-                self._lower_ceiling(rate, now, is_far_off=is_far_off)
+                self._absurdities = self._absurdities + 1 if share > ABSURD_LOSS else 0
+                self._lower_ceiling(rate, now, is_far_off=self._absurdities >= 2)
         self._loss_window_peak = 0.0
-        self._base_loss += (share - self._base_loss) * (0.05 if share > self._base_loss else 0.1)
+        learning = LEARNING[not is_usual] if share > self._base_loss else 0.1
+        self._base_loss += (share - self._base_loss) * learning
 
     def _lower_ceiling(self, rate: float, now: float, *, is_far_off: bool) -> None:
         if is_far_off and self._loss_window_peak:

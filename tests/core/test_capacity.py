@@ -147,6 +147,18 @@ def test_a_policer_is_found_by_its_loss() -> None:
     assert delivered * 6.0 > 0.95 * (run.sent - sent)
 
 
+def test_a_train_that_overshot_a_policer_does_harm_for_a_moment_only() -> None:
+    run = Run(Line(rate=200 * MBIT, policed=40 * MBIT))
+    run.train(100 * MBIT)
+
+    run.run(0.5)
+    sent = run.sent
+    delivered = run.run(1.0)
+
+    assert delivered > 0.9 * 40 * MBIT
+    assert delivered > 0.95 * (run.sent - sent)
+
+
 def test_a_very_short_queue_is_not_overflowed_for_long() -> None:
     run = told(Line(rate=50 * MBIT, queue=0.002))
     run.run(SETTLED)
