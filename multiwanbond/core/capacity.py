@@ -222,6 +222,11 @@ class Capacity:
         else:
             self._follow(rate, delay.queue, target, patience, is_new_round=is_new_round, now=now)
 
+    @property
+    def is_capped(self) -> bool:
+        """True while loss is taken for the line's limit, and so for our own doing."""
+        return self._ceiling < inf
+
     # --- measuring
 
     @property

@@ -188,7 +188,9 @@ class Dispatch:
                 if not ready and not lost.is_urgent:
                     return
                 path = soonest(ready or paths, now, loss_weight=REPAIR_LOSS_WEIGHT)
-                loss, rtt = path.loss(now), path.smoothed_rtt or 0.0
+                # What is lost for being too much is not to become more.
+                loss = 0.0 if path.capacity.is_capped else path.loss(now)
+                rtt = path.smoothed_rtt or 0.0
                 for _ in range(2 if self._relapses.are_likely(rtt, loss, now) else 1):
                     path.on_left(self._outbound.send_again(lost, path, key, now), now)
             repairs.popleft()

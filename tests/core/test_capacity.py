@@ -159,6 +159,27 @@ def test_a_train_that_overshot_a_policer_does_harm_for_a_moment_only() -> None:
     assert delivered > 0.95 * (run.sent - sent)
 
 
+@pytest.mark.parametrize(
+    ("line", "is_capped"),
+    [
+        (Line(rate=100 * MBIT, policed=30 * MBIT), True),
+        (Line(rate=50 * MBIT, queue=0.002), True),
+        (Line(rate=50 * MBIT, loss=0.02), False),
+    ],
+)
+def test_loss_of_our_own_doing_is_told_from_the_lines(line: Line, *, is_capped: bool) -> None:
+    run = told(line)
+    run.run(SETTLED)
+    capped = 0
+
+    for _ in range(20):
+        run.run(0.1)
+        capped += run.capacity.is_capped
+
+    assert (capped > 15) == is_capped
+    assert is_capped or not capped
+
+
 def test_a_very_short_queue_is_not_overflowed_for_long() -> None:
     run = told(Line(rate=50 * MBIT, queue=0.002))
     run.run(SETTLED)
