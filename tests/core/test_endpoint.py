@@ -196,7 +196,8 @@ def test_a_lossy_line_delivers_everything_and_hardly_ever_late(loss: float) -> N
     assert reorder is not None
     # Only what was lost three times comes after those behind it.
     assert reorder.late <= 1000 * loss**2
-    assert peer_of(pair.client).repaired_packets == pytest.approx(1000 * loss, rel=0.5)
+    # Where much is lost, what was lost is sent twice.
+    assert 0.5 < peer_of(pair.client).repaired_packets / (1000 * loss) < 2.2
 
 
 def test_a_lost_segment_in_the_middle_of_a_run_is_sent_again(pair: Pair) -> None:
