@@ -346,7 +346,7 @@ class Bond:
 
     def poll_deliver(self, now: float) -> list[Burst]:
         """Return the bursts whose turn has come."""
-        return self._dispatch.thin(self._inbound.poll_deliver(now), now)
+        return self._dispatch.pass_on(self._inbound.poll_deliver(now), now)
 
     def take_malformed(self) -> int:
         """Return how many authentic packets turned out to be none since the last call."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Transmit
+from multiwanbond.core.equaliser import AckEqualiser
 from multiwanbond.core.flow import SMALL, Flow, FlowTable
 from multiwanbond.core.ip import flow_key, is_pure_ack
 from multiwanbond.core.keys import TransportKey
@@ -47,6 +48,7 @@ class Dispatch:
     """The sending half of a bond."""
 
     __slots__ = (
+        "_equaliser",
         "_flows",
         "_gone",
         "_gone_at",
@@ -72,6 +74,7 @@ class Dispatch:
         self._relapses = Relapses()
         self._outbound = Outbound()
         self._thinner = AckThinner()
+        self._equaliser = AckEqualiser()
         self._wake_at: float | None = None
         self._gone: dict[Path, float] = {}  # lost lately, perhaps back -> its rate then
         self._gone_at: float | None = None
@@ -117,6 +120,8 @@ class Dispatch:
             flow.octets += size
             if (size > SMALL or flow.octets == size) and flow.is_tcp:
                 self._thinner.on_data(flow, burst, now)
+                if flow.is_followed:
+                    self._equaliser.on_data(flow, burst, now)
             if flow.is_sparse(size, now) and self._send_urgent(burst, flow, key, now):
                 continue
             push(flow, burst, now)
@@ -224,13 +229,20 @@ class Dispatch:
         if times:
             self._wake_at = max(min(times), now + TICK)
 
-    def thin(self, bursts: list[Burst], now: float) -> list[Burst]:
-        """Return what to deliver now of packets from the peer: acks of young flows may wait."""
-        return self._thinner.thin(bursts, self._paths, now) if self._thinner.is_busy else bursts
+    def pass_on(self, bursts: list[Burst], now: float) -> list[Burst]:
+        """Return what to deliver now of packets from the peer: acks for flows of ours may wait."""
+        if self._thinner.is_busy:
+            bursts = self._thinner.thin(bursts, self._paths, now)
+            for over in self._thinner.settled:
+                self._equaliser.follow(over, self._paths, now)
+            self._thinner.settled.clear()
+        if self._equaliser.is_busy:
+            bursts = self._equaliser.delay(bursts, self._paths, now)
+        return bursts
 
     def deadline(self) -> float | None:
-        """When `drain` or `thin` has something to do even if nothing happens."""
-        return earliest((self._wake_at, self._thinner.deadline()))
+        """When `drain` or `pass_on` has something to do even if nothing happens."""
+        return earliest((self._wake_at, self._thinner.deadline(), self._equaliser.deadline()))
 
     def expire_idle(self, now: float) -> None:
         """Forget flows that have been silent for long."""

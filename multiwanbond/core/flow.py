@@ -41,6 +41,7 @@ class Flow:
         "backlog",
         "has_moved",
         "is_content",
+        "is_followed",
         "key",
         "last_sequence",
         "last_used",
@@ -63,6 +64,8 @@ class Flow:
         self.is_content = not self.is_tcp
         """True if its sender stopped asking for more before the lines were full, as BBR does, or
         may have: of others than TCP we see no acks."""
+        self.is_followed = False
+        """True while its round trips are made equal."""
         self.octets = 0
         """Bytes it has sent, those that wait included."""
         self.backlog = 0

@@ -82,6 +82,7 @@ class SlowStart:
         "is_over",
         "latest_rtt",
         "least_rtt",
+        "least_rtt_at",
         "passed_at",
         "started_at",
     )
@@ -95,6 +96,7 @@ class SlowStart:
         """The newest ack, which waits."""
         self.least_rtt: float | None = None
         """Seconds from a packet's coming to its ack's, the tunnel and its queue included."""
+        self.least_rtt_at = now
         self.latest_rtt = 0.0
         self.is_over = False
         self._over_at = 0.0
@@ -126,7 +128,8 @@ class SlowStart:
             _, sent_at = self._sent.popleft()
         if sent_at is not None:
             self.latest_rtt = rtt = now - sent_at
-            self.least_rtt = rtt if self.least_rtt is None else min(self.least_rtt, rtt)
+            if self.least_rtt is None or rtt < self.least_rtt:
+                self.least_rtt, self.least_rtt_at = rtt, now
         is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
         if is_new:
             if self._round_end is None or 0 < (ack - self._round_end & 0xFFFFFFFF) < _HALF:
@@ -212,11 +215,13 @@ class SlowStart:
 class AckThinner:
     """Holds acks that return to young senders of ours; everything else passes."""
 
-    __slots__ = ("_flows", "_holding")
+    __slots__ = ("_flows", "_holding", "settled")
 
     def __init__(self) -> None:
         self._flows: dict[bytes, SlowStart] = {}  # by their acks' flow key, oldest first
         self._holding: dict[bytes, float] = {}  # the same key -> when the held ack is to go
+        self.settled: list[SlowStart] = []
+        """Those that are over while nothing waits here, for the owner to take away."""
 
     def on_data(self, flow: Flow, burst: Burst, now: float) -> None:
         """A packet or run of a TCP flow of ours came to be sent; the first one makes it known."""
@@ -307,6 +312,8 @@ class AckThinner:
         """Look at none of a flow's acks any more: each look costs as much as delivering it."""
         state.flow.slow_start = None
         del self._flows[key]
+        if not state.flow.is_young and state.flow.backlog < FEW:
+            self.settled.append(state)
 
     def deadline(self) -> float | None:
         """When a held ack is to go at the latest."""

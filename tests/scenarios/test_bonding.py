@@ -7,6 +7,8 @@ import pytest
 
 from multiwanbond.core.settings import RoutingMode
 from multiwanbond.core.statistics import PathStatistics
+from multiwanbond.sim.links import LinkSettings
+from multiwanbond.sim.network import WanLinks
 from multiwanbond.sim.random_mixes import scenario_named
 from multiwanbond.sim.scoreboard import Bulk, InnerSender, Span, Traffic, capacity
 from multiwanbond.sim.traffic import Stream
@@ -33,15 +35,15 @@ class Download:
 
     def __init__(
         self,
-        name: str,
+        mix: str | tuple[WanLinks, ...],
         *,
         sender: InnerSender = InnerSender.CUBIC,
         traffic: Traffic = Traffic.TCP,
         mode: RoutingMode = RoutingMode.ADAPTIVE,
         flows: int = 1,
     ) -> None:
-        self.name, self.traffic = name, traffic
-        self.wans = scenario_named(name).wans
+        self.name, self.traffic = str(mix), traffic
+        self.wans = scenario_named(mix).wans if isinstance(mix, str) else mix
         self.bonded = Bonded(SEED, wans=self.wans, mode=mode)
         self.bonded.connect()
         client = self.bonded.client
@@ -139,6 +141,17 @@ def test_a_bbr_download_gets_most_of_all_lines_together(name: str, least: float)
     download = Download(name, sender=InnerSender.BBR).run(SECONDS[name])
 
     assert download.norm() >= least
+
+
+def test_a_long_bbr_download_gets_a_fat_line_beside_a_thin_quick_one() -> None:
+    lines = tuple(
+        WanLinks(*(LinkSettings(rate=mbit * 125e3, delay=delay, queue=500_000) for _ in range(2)))
+        for mbit, delay in ((4, 0.008), (60, 0.042))
+    )
+
+    download = Download(lines, sender=InnerSender.BBR).run(16.0)
+
+    assert download.norm(since=13.0) >= 0.85
 
 
 def test_a_quic_download_beats_the_best_line_though_it_takes_disorder_for_loss() -> None:
