@@ -58,6 +58,17 @@ def test_any_line_is_filled_and_its_queue_stays_short(mbit: int, has_train: bool
     assert run.mean_queue < QUEUE_ALLOWED * target_queue(mbit * MBIT)
 
 
+@pytest.mark.parametrize("mbit", [1, 10, 100, 1000])
+def test_asking_whether_a_full_line_takes_more_hardly_lengthens_its_queue(mbit: int) -> None:
+    run = told(Line(rate=mbit * MBIT))
+    run.run(SETTLED)
+
+    delivered = run.run(4.0)
+
+    assert delivered > 0.97 * mbit * MBIT
+    assert run.mean_queue < 1.7 * target_queue(mbit * MBIT)
+
+
 def test_a_train_saves_the_search() -> None:
     without = Run(Line(rate=300 * MBIT)).run(0.5)
     with_train = told(Line(rate=300 * MBIT)).run(0.5)
