@@ -41,19 +41,29 @@ _PING_SIZE: Final = 56
 
 def serve(port: int, congestion: str) -> None:
     """Answer every request at any address of ours, for ever."""
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # What listens hands its choice on to every connection.
-        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
-        server.bind(("0.0.0.0", port))
-        server.listen(_BACKLOG)
+    with listen(port, congestion) as server:
         _say({"is_ready": True})
         while True:
             peer, _ = server.accept()
-            threading.Thread(target=_answer, args=(peer,), daemon=True).start()
+            threading.Thread(target=answer, args=(peer,), daemon=True).start()
 
 
-def _answer(peer: socket.socket) -> None:
+def listen(port: int, congestion: str) -> socket.socket:
+    """Return a socket all of whose connections have this congestion control: they inherit it."""
+    server = socket.socket()
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
+        server.bind(("0.0.0.0", port))
+        server.listen(_BACKLOG)
+    except OSError:
+        server.close()
+        raise
+    return server
+
+
+def answer(peer: socket.socket) -> None:
+    """Send what one client asks for, and close."""
     # A client that has enough, or gives up, closes: that is for it to judge.
     with peer, suppress(OSError):
         request = peer.recv(_REQUEST.size, socket.MSG_WAITALL)
