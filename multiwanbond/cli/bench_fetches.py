@@ -13,7 +13,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         "--fetches",
         action="store_true",
         help="time short downloads instead, each a connection of its own, one by one, twenty at "
-        "once, and beside a bulk download; takes one to two minutes per scenario, by default the "
+        "once, and beside a bulk download; takes one to three minutes per scenario, by default the "
         "first four",
     )
 
