@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from multiwanbond.errors import UsageError
 
+from .bench_fetches import add_option, measure_fetches, refuse_beside_fetches
 from .chart import chart
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TRAFFIC: Final = ("tcp", "quic")
 SECONDS: Final = 10.0
+RUNS: Final = 3
 SHORTEST: Final = 1.0
 """Less would show the opening of a connection and nothing else."""
 MOST_FLOWS: Final = 100
@@ -70,9 +72,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--runs",
         type=_count("runs", MOST_RUNS),
-        default=3,
+        default=RUNS,
         metavar="N",
-        help="of every scenario; the table shows medians; default 3",
+        help=f"of every scenario; the table shows medians; default {RUNS}",
     )
     parser.add_argument(
         "--seconds",
@@ -81,6 +83,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help=f"of every measurement; at least {SHORTEST:g}, default {SECONDS:g}",
     )
+    add_option(parser)
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures here; -: print them alone"
     )
@@ -140,11 +143,17 @@ def run(args: argparse.Namespace) -> int:
     from multiwanbond.lab.namespaces import demand_lab
     from multiwanbond.lab.processes import Interrupted, interruptible
 
+    if args.fetches:
+        refuse_beside_fetches(args, RUNS, SECONDS)
     _check_congestion(args)
     demand_lab("run: sudo mwb bench")
     check_writable(args)
     try:
         with interruptible():
+            if args.fetches:
+                say = _ignore if args.json == STANDARD_OUTPUT else _say
+                write_results(args, document=measure_fetches(args, say), chart="")
+                return 0
             results = _measure(args)
     except Interrupted as exc:
         print("Interrupted; everything is removed again.", file=sys.stderr)

@@ -1,6 +1,6 @@
 """How the times of short fetches are shown: a table for people, JSON for machines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -24,9 +24,16 @@ LEGEND: Final = (
 
 def row(figures: FetchFigures) -> str:
     """Return a line of the table."""
-    kinds = [*(figures.fetches[size] for size in SIZES), figures.page]
+    return row_of(figures.name, figures.fetches, figures.page, figures.disturbance)
+
+
+def row_of(
+    name: str, fetches: Mapping[int, FetchTimes], page: FetchTimes, disturbance: float
+) -> str:
+    """Return a line of the table, wherever it was measured."""
+    kinds = [*(fetches[size] for size in SIZES), page]
     cells = "".join(f"{1000 * times.bond:7.0f}{times.ratio:7.2f}" for times in kinds)
-    return f"{figures.name:<13}{cells}{figures.disturbance:8.2f}"
+    return f"{name:<13}{cells}{disturbance:8.2f}"
 
 
 def title(sender: InnerSender, mode: RoutingMode, seed: int) -> str:
@@ -44,12 +51,13 @@ def _run(figures: FetchFigures) -> dict[str, Any]:
         **asdict(figures),
         "sender": figures.sender.value,
         "mode": figures.mode.value,
-        "fetches": {str(size): _times(times) for size, times in figures.fetches.items()},
-        "page": _times(figures.page),
-        "beside": _times(figures.beside),
+        "fetches": {str(size): times_of(times) for size, times in figures.fetches.items()},
+        "page": times_of(figures.page),
+        "beside": times_of(figures.beside),
         "disturbance": figures.disturbance,
     }
 
 
-def _times(times: FetchTimes) -> dict[str, Any]:
+def times_of(times: FetchTimes) -> dict[str, Any]:
+    """Return one kind of fetch as a JSON object."""
     return {**asdict(times), "ratio": times.ratio}
