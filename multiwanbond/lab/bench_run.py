@@ -20,6 +20,7 @@ from multiwanbond.lab.bench import (
     OneRun,
     Sparse,
     ceiling_of,
+    early_ends,
     goodput_of,
     percentile,
     ramp,
@@ -28,6 +29,7 @@ from multiwanbond.lab.bench import (
     why_no_mptcp,
 )
 from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
+from multiwanbond.lab.meters import cpu_seconds, tcp_counters
 from multiwanbond.lab.namespaces import Namespace
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
 from multiwanbond.sim.scenarios import Incident, Scenario
@@ -74,11 +76,21 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
         bond.wait_connected()
         time.sleep(_SETTLE)
         busy = _Busy()
-        flow, sparse = _bulk_and_sparse(lab, plan, scenario)
+        flow, sparse, spent = _bulk_and_sparse(lab, plan, scenario, bond)
         cpu = busy.share()
         return OneRun(
-            bond=flow, sparse=sparse, lines=lines, mptcp=mptcp, cpu=cpu, status=_status(bond)
+            bond=flow,
+            sparse=sparse,
+            lines=lines,
+            mptcp=mptcp,
+            cpu=cpu,
+            cpu_per_gb=spent / flow.delivered * 1e9 if flow.delivered else None,
+            status=_status(bond),
         )
+
+
+def _daemons_cpu(bond: Bond) -> float:
+    return sum(cpu_seconds(daemon.process.pid) for daemon in bond.daemons)
 
 
 def _status(bond: Bond) -> dict[str, Any]:
@@ -147,6 +159,8 @@ def _bulk(
     module = "quic_end" if is_quic else "bench_end"
     where = (*(() if is_quic else (protocol,)), host, str(_PORT))
     ends: list[_End] = []
+    sending = lab.client if plan.is_upload else lab.server
+    before = tcp_counters(sending)
     try:
         ends.append(
             _start(lab.server, plan, plan.seconds, "listen", roles[0], *where, module=module)
@@ -162,6 +176,7 @@ def _bulk(
     finally:
         for end in ends:
             processes.stop(end.process)
+    counted = {name: count - before[name] for name, count in tcp_counters(sending).items()}
     # The server listens, so the client, whichever it is, knows when the first SYN went out.
     opened = (sent if plan.is_upload else got)["opening"]
     ramped = ramp(got["bins"])
@@ -172,6 +187,11 @@ def _bulk(
         resent=sent["resent"],
         began=got["began"],
         spurious=sent.get("spurious"),
+        delivered=sum(got["bins"]),
+        timeouts=sent.get("timeouts", counted["TCPTimeouts"]),
+        hystart_train=counted["TCPHystartTrainDetect"],
+        hystart_delay=counted["TCPHystartDelayDetect"],
+        ended_early=early_ends(got, sent, got["began"] + plan.seconds),
     )
 
 
@@ -199,8 +219,13 @@ def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
         lab.restore(number)
 
 
-def _bulk_and_sparse(lab: Topology, plan: BenchPlan, scenario: Scenario) -> tuple[Flow, Sparse]:
-    """Send both over the bond, the sparse flow the same way as the bulk and for some time alone."""
+def _bulk_and_sparse(
+    lab: Topology, plan: BenchPlan, scenario: Scenario, bond: Bond
+) -> tuple[Flow, Sparse, float]:
+    """Send both over the bond, the sparse flow the same way as the bulk and for some time alone.
+
+    Returns them, and the CPU seconds of both daemons during the bulk.
+    """
     namespaces = (lab.client, lab.server) if plan.is_upload else (lab.server, lab.client)
     host = SERVER_INNER_IPV4 if plan.is_upload else CLIENT_INNER_IPV4
     length = IDLE + plan.seconds
@@ -211,13 +236,14 @@ def _bulk_and_sparse(lab: Topology, plan: BenchPlan, scenario: Scenario) -> tupl
         ends[0].wait_ready()
         ends.append(_start(namespaces[0], plan, length, "connect", "send", *where))
         time.sleep(IDLE)
-        begin = time.monotonic()
+        begin, spent = time.monotonic(), _daemons_cpu(bond)
         flow = _bulk(lab, plan, SERVER_INNER_IPV4, plan.traffic.value, scenario=scenario)
+        spent = _daemons_cpu(bond) - spent
         sent, arrived = ends[1].outcome("sent")["sent"], ends[0].outcome("arrived")["arrived"]
     finally:
         for end in ends:
             processes.stop(end.process)
-    return flow, sparse_of(sent, arrived, begin)
+    return flow, sparse_of(sent, arrived, begin), spent
 
 
 def sparse_of(sent: Sequence[float], arrived: Sequence[Sequence[float]], begin: float) -> Sparse:

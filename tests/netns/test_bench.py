@@ -31,6 +31,8 @@ def test_a_bench_measures_lines_and_bond_and_leaves_nothing() -> None:
     assert len(run["lines"]) == 2
     assert all(rate > 0 for rate in run["lines"])
     assert run["sparse"]["p50"] is not None
+    assert run["cpu_per_gb"] > 0
+    assert run["bond"]["ended_early"] == []
     assert remains_of(f"mwb-bench-{process.pid}-") == []
 
 
