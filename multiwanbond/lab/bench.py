@@ -8,10 +8,12 @@ What befalls the lines befalls MPTCP and the bond alike, counted from the start 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from multiwanbond.lab.bench_end import BIN
+from multiwanbond.lab.line_return import Returned
 from multiwanbond.lab.topology import WanSpec
 from multiwanbond.sim.links import LinkSettings, RateTrace
 from multiwanbond.sim.scenarios import Incident, Scenario
@@ -91,6 +93,8 @@ class OneRun:
     """Share of all processors that was busy while the bond was measured."""
     cpu_per_gb: float | None = None
     """Seconds of both daemons together per 10^9 bytes that the streams delivered over the bond."""
+    returns: tuple[Returned, ...] = ()
+    """What became of lines that had been black, in the order of their returns."""
     status: dict[str, Any] = field(default_factory=dict)
     """What both daemons said at the end of their peers and paths, by "client" and "server"."""
 
@@ -130,6 +134,18 @@ class BenchFigures:
     def mptcp(self) -> float | None:
         """Bytes per second over MPTCP; None where the kernel has none."""
         return self.median(lambda run: run.mptcp.goodput if run.mptcp else None)
+
+    @property
+    def returned(self) -> float | None:
+        """Seconds until the last of the returned lines carried its share again.
+
+        Infinite if it did not before the run's end; None where no line came back.
+        """
+        return self.median(
+            lambda run: max(
+                (inf if one.seconds is None else one.seconds for one in run.returns), default=None
+            )
+        )
 
     @property
     def ended_early(self) -> list[str]:

@@ -4,9 +4,11 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any, Final
 
 from multiwanbond.lab.bench import TRUSTED_RATE, BenchFigures, BenchPlan, why_no_mptcp
+from multiwanbond.lab.line_return import SHARE
 from multiwanbond.sim.scoreboard import Traffic
 
 BUSY: Final = 0.9
@@ -27,6 +29,7 @@ LEGEND: Final = (
     "sparse, lost: 160 bytes every 20 ms beside the bulk, one way. re-sent: by the streams' ends.",
     "RTO: how often a stream's end waited for an ack in vain. CPU s/GB: of both daemons together.",
     f"CPU %: of all processors; * above {100 * BUSY:.0f} %, where they may have decided.",
+    f"back: from a black-out's end until the bond gave the line {100 * SHARE:.0f} % of its rate.",
 )
 
 
@@ -83,7 +86,15 @@ def _remarks(figures: BenchFigures) -> str:
     """Return what must be known of a row before its figures are believed."""
     scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
     early = figures.ended_early
-    return scaled + (f"  ENDED EARLY: {', '.join(early)}" if early else "")
+    return (
+        scaled + _back(figures.returned) + (f"  ENDED EARLY: {', '.join(early)}" if early else "")
+    )
+
+
+def _back(returned: float | None) -> str:
+    if returned is None:
+        return ""
+    return "  not back" if returned == inf else f"  back after {returned:.1f} s"
 
 
 def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any]:
@@ -103,6 +114,7 @@ def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any
                 "best_line": figures.best_line,
                 "mptcp": figures.mptcp,
                 "cpu_per_gb": figures.median(lambda run: run.cpu_per_gb),
+                "returned": None if figures.returned == inf else figures.returned,
                 "ended_early": figures.ended_early,
             }
             for plan, figures in results

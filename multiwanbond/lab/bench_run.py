@@ -29,10 +29,11 @@ from multiwanbond.lab.bench import (
     why_no_mptcp,
 )
 from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
+from multiwanbond.lab.line_return import ReturnWatch
 from multiwanbond.lab.meters import cpu_seconds, tcp_counters
 from multiwanbond.lab.namespaces import Namespace
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
-from multiwanbond.sim.scenarios import Incident, Scenario
+from multiwanbond.sim.scenarios import Incident, Scenario, mean_rate
 from multiwanbond.sim.scoreboard import Traffic
 
 IDLE: Final = 1.5
@@ -76,7 +77,9 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
         bond.wait_connected()
         time.sleep(_SETTLE)
         busy = _Busy()
-        flow, sparse, spent = _bulk_and_sparse(lab, plan, scenario, bond)
+        sending = bond.client if plan.is_upload else bond.server
+        watch = ReturnWatch(sending, _rates(lab, plan))
+        flow, sparse, spent = _bulk_and_sparse(lab, plan, scenario, bond, watch)
         cpu = busy.share()
         return OneRun(
             bond=flow,
@@ -85,8 +88,17 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
             mptcp=mptcp,
             cpu=cpu,
             cpu_per_gb=spent / flow.delivered * 1e9 if flow.delivered else None,
+            returns=watch.finish(),
             status=_status(bond),
         )
+
+
+def _rates(lab: Topology, plan: BenchPlan) -> dict[int, float]:
+    """Return what each WAN carries on average the way the bulk goes, by its number."""
+    links = {
+        wan.number: wan.spec.to_server if plan.is_upload else wan.spec.to_client for wan in lab.wans
+    }
+    return {number: mean_rate(link) for number, link in links.items() if link is not None}
 
 
 def _daemons_cpu(bond: Bond) -> float:
@@ -151,7 +163,13 @@ def _start(
 
 
 def _bulk(
-    lab: Topology, plan: BenchPlan, host: str, protocol: str, *, scenario: Scenario | None
+    lab: Topology,
+    plan: BenchPlan,
+    host: str,
+    protocol: str,
+    *,
+    scenario: Scenario | None,
+    watch: ReturnWatch | None = None,
 ) -> Flow:
     """Send bulk between the namespaces; the server listens, whoever sends."""
     roles = ("receive", "send") if plan.is_upload else ("send", "receive")
@@ -170,7 +188,7 @@ def _bulk(
             _start(lab.client, plan, plan.seconds, "connect", roles[1], *where, module=module)
         )
         if scenario is not None:
-            _play(lab, scenario, plan.seconds)
+            play(lab, scenario, plan.seconds, watch)
         receiver, sender = ends if plan.is_upload else reversed(ends)
         got, sent = receiver.outcome("bins"), sender.outcome("resent")
     finally:
@@ -195,8 +213,13 @@ def _bulk(
     )
 
 
-def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
-    """Let everything that befalls the lines happen, on the wall clock; return them whole."""
+def play(
+    lab: Topology, scenario: Scenario, seconds: float, watch: ReturnWatch | None = None
+) -> None:
+    """Let everything that befalls the lines happen, on the wall clock; return them whole.
+
+    Lines that come back from a black-out within the time are given to `watch`.
+    """
     began = time.monotonic()
     struck = set()
     events = [(event.start, True, event) for event in scenario.happenings]
@@ -209,6 +232,8 @@ def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
         if not is_start:
             lab.restore(number)
             struck.discard(number)
+            if watch is not None and event.incident is Incident.BLACK_OUT:
+                watch.begin(number)
             continue
         strike = lab.black_out if event.incident is Incident.BLACK_OUT else lab.freeze
         strike(number)
@@ -220,7 +245,7 @@ def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
 
 
 def _bulk_and_sparse(
-    lab: Topology, plan: BenchPlan, scenario: Scenario, bond: Bond
+    lab: Topology, plan: BenchPlan, scenario: Scenario, bond: Bond, watch: ReturnWatch
 ) -> tuple[Flow, Sparse, float]:
     """Send both over the bond, the sparse flow the same way as the bulk and for some time alone.
 
@@ -237,7 +262,9 @@ def _bulk_and_sparse(
         ends.append(_start(namespaces[0], plan, length, "connect", "send", *where))
         time.sleep(IDLE)
         begin, spent = time.monotonic(), _daemons_cpu(bond)
-        flow = _bulk(lab, plan, SERVER_INNER_IPV4, plan.traffic.value, scenario=scenario)
+        flow = _bulk(
+            lab, plan, SERVER_INNER_IPV4, plan.traffic.value, scenario=scenario, watch=watch
+        )
         spent = _daemons_cpu(bond) - spent
         sent, arrived = ends[1].outcome("sent")["sent"], ends[0].outcome("arrived")["arrived"]
     finally:

@@ -30,6 +30,7 @@ from multiwanbond.lab.bench import (
 )
 from multiwanbond.lab.bench_end import Ended, receive, send
 from multiwanbond.lab.bench_run import sparse_of
+from multiwanbond.lab.line_return import LineReturn, Returned
 from multiwanbond.lab.meters import cpu_seconds, read_tcp_counters
 from multiwanbond.sim.links import LinkSettings, Policer
 from multiwanbond.sim.network import WanLinks
@@ -166,6 +167,46 @@ def test_a_row_shows_the_daemons_work_and_the_timeouts() -> None:
     row = bench_report.row(figures(replace(run, bond=replace(run.bond, timeouts=3))))
 
     assert row.split()[-4:] == ["3", "50", "15.5", "50"]
+
+
+def test_a_line_is_back_where_a_quarter_of_its_rate_is_sent_by_it() -> None:
+    line = LineReturn(rate=1000.0, began=10.0)
+    for eighth in range(8):
+        line.handle_sample(max(0, 40 * (eighth - 3)), 10 + eighth / 8)
+
+    assert line.seconds == 0.375
+
+
+def test_a_line_that_only_probes_use_is_not_back() -> None:
+    line = LineReturn(rate=1000.0, began=10.0)
+    for tenth in range(30):
+        line.handle_sample(20 * tenth, 10 + tenth / 10)
+
+    assert line.seconds is None
+
+
+def test_a_counter_that_begins_anew_is_no_return() -> None:
+    line = LineReturn(rate=1000.0, began=10.0)
+
+    line.handle_sample(9000, 10.0)
+    line.handle_sample(0, 10.15)
+    line.handle_sample(60, 10.3)
+
+    assert line.seconds is None
+
+
+def test_a_row_shows_the_slowest_return_of_a_run() -> None:
+    run = one_run(80)
+    quick, slow, never = (Returned(wan=1, seconds=seconds) for seconds in (0.2, 1.25, None))
+
+    twice = figures(replace(run, returns=(slow, quick)))
+    lost = figures(replace(run, returns=(quick, never)))
+    (scenario,) = bench_report.document([(BenchPlan(), lost)])["scenarios"]
+
+    assert bench_report.row(twice).endswith("  back after 1.2 s")
+    assert bench_report.row(lost).endswith("  not back")
+    assert scenario["returned"] is None
+    assert scenario["runs"][0]["returns"][0] == {"wan": 1, "seconds": 0.2}
 
 
 def test_a_stream_ends_early_only_before_the_receiver_closes() -> None:
