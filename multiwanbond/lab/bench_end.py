@@ -139,15 +139,15 @@ def _read(peer: socket.socket) -> tuple[bytes, str]:
 
 
 def send_sparse(chosen: argparse.Namespace) -> dict[str, object]:
-    """Send a small datagram every 20 ms; return when each went out."""
+    """Send a small datagram again and again; return when each went out."""
     times: list[float] = []
     begin = time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         while (now := time.monotonic()) < begin + chosen.seconds:
             stamp = _SPARSE.pack(len(times), now)
-            peer.sendto(stamp.ljust(SPARSE_SIZE, b"\0"), (chosen.host, chosen.port))
+            peer.sendto(stamp.ljust(chosen.size, b"\0"), (chosen.host, chosen.port))
             times.append(now)
-            time.sleep(max(0.0, begin + len(times) * SPARSE_INTERVAL - time.monotonic()))
+            time.sleep(max(0.0, begin + len(times) * chosen.interval - time.monotonic()))
     return {"sent": times}
 
 
@@ -185,6 +185,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--flows", type=int, default=1)
     parser.add_argument("--congestion", default="cubic")
+    parser.add_argument("--size", type=int, default=SPARSE_SIZE)
+    parser.add_argument("--interval", type=float, default=SPARSE_INTERVAL)
     return parser.parse_args(arguments)
 
 

@@ -72,10 +72,7 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
         if not plan.is_bond_only and why_no_mptcp(plan.traffic) is None:
             _enable_mptcp(lab)
             mptcp = _bulk(lab, plan, SERVER_IPV4, "mptcp", scenario=scenario)
-        bond = Bond(lab)
-        bond.start()
-        bond.wait_connected()
-        time.sleep(_SETTLE)
+        bond = connected_bond(lab)
         busy = _Busy()
         sending = bond.client if plan.is_upload else bond.server
         watch = ReturnWatch(sending, _rates(lab, plan))
@@ -91,6 +88,19 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
             returns=watch.finish(),
             status=_status(bond),
         )
+
+
+def connected_bond(lab: Topology) -> Bond:
+    """Return a bond over all lines of a lab, once it has had the time to know them.
+
+    Raises:
+        PlatformError: it does not connect.
+    """
+    bond = Bond(lab)
+    bond.start()
+    bond.wait_connected()
+    time.sleep(_SETTLE)
+    return bond
 
 
 def _rates(lab: Topology, plan: BenchPlan) -> dict[int, float]:
@@ -125,7 +135,7 @@ def _enable_mptcp(lab: Topology) -> None:
 
 
 @dataclass(slots=True)
-class _End:
+class End:
     """A test program and what it says."""
 
     process: subprocess.Popen[str]
@@ -156,10 +166,15 @@ def _start(
     seconds: float,
     *arguments: str,
     module: str = "bench_end",
-) -> _End:
+) -> End:
     more = (f"--seconds={seconds}", f"--flows={plan.flows}", f"--congestion={plan.congestion}")
+    return start_program(namespace, module, *arguments, *more)
+
+
+def start_program(namespace: Namespace, module: str, *arguments: str) -> End:
+    """Start a test program of the lab in a namespace."""
     program = (sys.executable, "-m", f"multiwanbond.lab.{module}")
-    return _End(namespace.start(*program, *arguments, *more, stdout=subprocess.PIPE))
+    return End(namespace.start(*program, *arguments, stdout=subprocess.PIPE))
 
 
 def _bulk(
@@ -176,7 +191,7 @@ def _bulk(
     is_quic = protocol == Traffic.QUIC.value
     module = "quic_end" if is_quic else "bench_end"
     where = (*(() if is_quic else (protocol,)), host, str(_PORT))
-    ends: list[_End] = []
+    ends: list[End] = []
     sending = lab.client if plan.is_upload else lab.server
     before = tcp_counters(sending)
     try:
@@ -255,7 +270,7 @@ def _bulk_and_sparse(
     host = SERVER_INNER_IPV4 if plan.is_upload else CLIENT_INNER_IPV4
     length = IDLE + plan.seconds
     where = ("udp", host, str(_SPARSE_PORT))
-    ends: list[_End] = []
+    ends: list[End] = []
     try:
         ends.append(_start(namespaces[1], plan, length + 1, "listen", "receive", *where))
         ends[0].wait_ready()
@@ -268,6 +283,7 @@ def _bulk_and_sparse(
         spent = _daemons_cpu(bond) - spent
         sent, arrived = ends[1].outcome("sent")["sent"], ends[0].outcome("arrived")["arrived"]
     finally:
+        watch.finish()
         for end in ends:
             processes.stop(end.process)
     return flow, sparse_of(sent, arrived, begin), spent

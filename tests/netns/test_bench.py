@@ -50,3 +50,19 @@ def test_an_interrupted_bench_leaves_nothing() -> None:
     assert process.returncode == 130
     assert "Interrupted; everything is removed again." in complaints
     assert remains_of(f"mwb-bench-{process.pid}-") == []
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_stream_crosses_the_bond() -> None:
+    said = subprocess.run(
+        [*BENCH, "--traffic", "stream", "--seconds", "1", "--runs", "1", "--json", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+    (stream,) = json.loads(said)["streams"]
+    (run,) = stream["runs"]
+    assert run["sent"] > 250
+    assert run["lost"] < run["sent"] / 2

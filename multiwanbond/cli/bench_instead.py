@@ -1,0 +1,53 @@
+"""What `mwb bench` measures instead of bulk transfers, and which of its options go with that."""
+
+import argparse
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from multiwanbond.errors import UsageError
+
+STREAM: Final = "stream"
+
+Say = Callable[[str], None]
+"""Shows a line of text."""
+Measure = Callable[[argparse.Namespace, Say], dict[str, Any]]
+"""Measures the scenarios and shows the figures; returns them as a JSON object."""
+
+
+def chosen_instead(args: argparse.Namespace) -> Measure | None:
+    """Return what to measure instead of bulk transfers; None if those.
+
+    Raises:
+        UsageError: something was given that would have no effect.
+    """
+    if args.traffic == STREAM:
+        _refuse(args, "--traffic stream", ("--congestion", "--flows", "--only", "--svg"))
+        return _measure_stream
+    return None
+
+
+def _refuse(args: argparse.Namespace, choice: str, options: Collection[str]) -> None:
+    given = {
+        "--congestion": args.congestion is not None,
+        "--flows": args.flows != 1,
+        "--only": args.only is not None,
+        "--svg": args.svg is not None,
+    }
+    for option in options:
+        if given[option]:
+            raise UsageError(f"{option} does not go with {choice}: it is for bulk transfers.")
+
+
+def _measure_stream(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    from multiwanbond.lab import bench_stream, bench_stream_report
+    from multiwanbond.sim.scenarios import SCENARIOS
+
+    plan = bench_stream.StreamPlan(is_upload=args.up, seconds=args.seconds, runs=args.runs)
+    say(f"{bench_stream_report.title(plan)}\n\n{bench_stream_report.HEADER}")
+    results = []
+    for name in dict.fromkeys(args.scenario or bench_stream.default_scenarios()):
+        figures = bench_stream.measure(name, SCENARIOS[name], plan)
+        results.append((plan, figures))
+        say(bench_stream_report.row(figures))
+    say("\n" + "\n".join(bench_stream_report.LEGEND))
+    return bench_stream_report.document(results)
