@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from multiwanbond.errors import UsageError
 
-from .bench_instead import STREAM, chosen_instead
+from .bench_instead import STREAM, add_options, chosen_instead
 from .chart import chart
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
@@ -83,6 +83,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help=f"of every measurement; at least {SHORTEST:g}, default {SECONDS:g}",
     )
+    add_options(parser)
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures here; -: print them alone"
     )

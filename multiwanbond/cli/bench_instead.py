@@ -14,12 +14,25 @@ Measure = Callable[[argparse.Namespace, Say], dict[str, Any]]
 """Measures the scenarios and shows the figures; returns them as a JSON object."""
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the options that are of nothing else."""
+    parser.add_argument(
+        "--idle",
+        action="store_true",
+        help="measure what a bond costs that carries nothing, for the given seconds",
+    )
+
+
 def chosen_instead(args: argparse.Namespace) -> Measure | None:
     """Return what to measure instead of bulk transfers; None if those.
 
     Raises:
         UsageError: something was given that would have no effect.
     """
+    if args.idle:
+        options = ("--traffic", "--up", "--congestion", "--flows", "--only", "--svg")
+        _refuse(args, "--idle", options)
+        return _measure_idle
     if args.traffic == STREAM:
         _refuse(args, "--traffic stream", ("--congestion", "--flows", "--only", "--svg"))
         return _measure_stream
@@ -28,6 +41,8 @@ def chosen_instead(args: argparse.Namespace) -> Measure | None:
 
 def _refuse(args: argparse.Namespace, choice: str, options: Collection[str]) -> None:
     given = {
+        "--traffic": args.traffic != "tcp",
+        "--up": args.up,
         "--congestion": args.congestion is not None,
         "--flows": args.flows != 1,
         "--only": args.only is not None,
@@ -35,7 +50,7 @@ def _refuse(args: argparse.Namespace, choice: str, options: Collection[str]) -> 
     }
     for option in options:
         if given[option]:
-            raise UsageError(f"{option} does not go with {choice}: it is for bulk transfers.")
+            raise UsageError(f"{option} does not go with {choice}, where it would have no effect.")
 
 
 def _measure_stream(args: argparse.Namespace, say: Say) -> dict[str, Any]:
@@ -51,3 +66,18 @@ def _measure_stream(args: argparse.Namespace, say: Say) -> dict[str, Any]:
         say(bench_stream_report.row(figures))
     say("\n" + "\n".join(bench_stream_report.LEGEND))
     return bench_stream_report.document(results)
+
+
+def _measure_idle(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    from multiwanbond.lab import bench_idle
+    from multiwanbond.sim.scenarios import SCENARIOS
+
+    plan = bench_idle.IdlePlan(seconds=args.seconds, runs=args.runs)
+    say(f"{bench_idle.title(plan)}\n\n{bench_idle.HEADER}")
+    results = []
+    for name in dict.fromkeys(args.scenario or SCENARIOS):
+        figures = bench_idle.measure(name, SCENARIOS[name], plan)
+        results.append((plan, figures))
+        say(bench_idle.row(figures))
+    say("\n" + "\n".join(bench_idle.LEGEND))
+    return bench_idle.document(results)

@@ -31,3 +31,11 @@ def read_tcp_counters(text: str) -> dict[str, int]:
     """
     names, values = (line.split()[1:] for line in text.splitlines() if line.startswith("TcpExt:"))
     return dict(zip(names, map(int, values), strict=True))
+
+
+def resident_memory(pid: int) -> int:
+    """Return how many bytes of memory a process occupies, shared libraries included."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(f"process {pid} has no memory any more")

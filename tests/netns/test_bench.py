@@ -66,3 +66,19 @@ def test_a_stream_crosses_the_bond() -> None:
     (run,) = stream["runs"]
     assert run["sent"] > 250
     assert run["lost"] < run["sent"] / 2
+
+
+@pytest.mark.usefixtures("kernel")
+def test_an_idle_bond_takes_memory_and_little_time() -> None:
+    said = subprocess.run(
+        [*BENCH, "--idle", "--seconds", "1", "--runs", "1", "--json", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+    (idle,) = json.loads(said)["idle"]
+    for cost in (idle["runs"][0]["client"], idle["runs"][0]["server"]):
+        assert cost["memory"] > 1_000_000
+        assert cost["cpu_per_minute"] < 60
