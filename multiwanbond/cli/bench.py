@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from multiwanbond.errors import UsageError
 
-from .bench_fetches import add_option, measure_fetches, refuse_beside_fetches
+from .bench_instead import RUNS, SECONDS, STREAM, add_options, chosen_instead
 from .chart import chart
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
 if TYPE_CHECKING:
     from multiwanbond.lab.bench import BenchFigures, BenchPlan
 
-TRAFFIC: Final = ("tcp", "quic")
-SECONDS: Final = 10.0
-RUNS: Final = 3
+TRAFFIC: Final = ("tcp", "quic", STREAM)
 SHORTEST: Final = 1.0
 """Less would show the opening of a connection and nothing else."""
 MOST_FLOWS: Final = 100
@@ -54,7 +52,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         choices=TRAFFIC,
         default="tcp",
         help="what the bulk flows are; default tcp; quic is UDP that takes reordering for loss, "
-        "with cubic or bbr of its own",
+        "with cubic or bbr of its own; stream is 500 small datagrams a second instead of bulk, by "
+        "default where lines go black",
     )
     parser.add_argument("--up", action="store_true", help="from the client; default: to it")
     parser.add_argument(
@@ -83,7 +82,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help=f"of every measurement; at least {SHORTEST:g}, default {SECONDS:g}",
     )
-    add_option(parser)
+    add_options(parser)
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures here; -: print them alone"
     )
@@ -143,16 +142,15 @@ def run(args: argparse.Namespace) -> int:
     from multiwanbond.lab.namespaces import demand_lab
     from multiwanbond.lab.processes import Interrupted, interruptible
 
-    if args.fetches:
-        refuse_beside_fetches(args, RUNS, SECONDS)
-    _check_congestion(args)
+    instead = chosen_instead(args)
+    if instead is None or args.fetches:
+        _check_congestion(args)
     demand_lab("run: sudo mwb bench")
     check_writable(args)
     try:
         with interruptible():
-            if args.fetches:
-                say = _ignore if args.json == STANDARD_OUTPUT else _say
-                write_results(args, document=measure_fetches(args, say), chart="")
+            if instead is not None:
+                write_results(args, document=instead(args, _sayer(args)), chart="")
                 return 0
             results = _measure(args)
     except Interrupted as exc:
@@ -186,7 +184,7 @@ def _measure(args: argparse.Namespace) -> "list[tuple[BenchPlan, BenchFigures]]"
     from multiwanbond.sim.scenarios import SCENARIOS
     from multiwanbond.sim.scoreboard import Traffic
 
-    say = _ignore if args.json == STANDARD_OUTPUT else _say
+    say = _sayer(args)
     results = []
     for congestion in dict.fromkeys(args.congestion or ["cubic"]):
         plan = BenchPlan(
@@ -219,6 +217,10 @@ def _write_results(
         document=bench_report.document(results),
         chart=chart(CHART, bench_report.bars(results), GOAL),
     )
+
+
+def _sayer(args: argparse.Namespace) -> Callable[[str], None]:
+    return _ignore if args.json == STANDARD_OUTPUT else _say
 
 
 def _say(text: str) -> None:

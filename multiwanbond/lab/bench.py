@@ -8,10 +8,12 @@ What befalls the lines befalls MPTCP and the bond alike, counted from the start 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
 from multiwanbond.lab.bench_end import BIN
+from multiwanbond.lab.line_return import Returned
 from multiwanbond.lab.topology import WanSpec
 from multiwanbond.sim.links import LinkSettings, RateTrace
 from multiwanbond.sim.scenarios import Incident, Scenario
@@ -54,6 +56,16 @@ class Flow:
     """When the receiver began to count, by the clock of the emulator too."""
     spurious: int | None = None
     """Packets that arrived after they had been declared lost; only QUIC's end knows."""
+    delivered: int = 0
+    """Bytes, the warm-up included."""
+    timeouts: int = 0
+    """How often a sender waited for an ack in vain (RTO)."""
+    hystart_train: int = 0
+    """Slow starts that CUBIC's HyStart ended, by the spread of acks; the kernel's TCP only."""
+    hystart_delay: int = 0
+    """The same by a longer round trip."""
+    ended_early: tuple[str, ...] = ()
+    """Why streams ended before their time, one entry each: the figures are then of less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +91,10 @@ class OneRun:
     mptcp: Flow | None
     cpu: float
     """Share of all processors that was busy while the bond was measured."""
+    cpu_per_gb: float | None = None
+    """Seconds of both daemons together per 10^9 bytes that the streams delivered over the bond."""
+    returns: tuple[Returned, ...] = ()
+    """What became of lines that had been black, in the order of their returns."""
     status: dict[str, Any] = field(default_factory=dict)
     """What both daemons said at the end of their peers and paths, by "client" and "server"."""
 
@@ -119,6 +135,23 @@ class BenchFigures:
         """Bytes per second over MPTCP; None where the kernel has none."""
         return self.median(lambda run: run.mptcp.goodput if run.mptcp else None)
 
+    @property
+    def returned(self) -> float | None:
+        """Seconds until the last of the returned lines carried its share again.
+
+        Infinite if it did not before the run's end; None where no line came back.
+        """
+        return self.median(
+            lambda run: max(
+                (inf if one.seconds is None else one.seconds for one in run.returns), default=None
+            )
+        )
+
+    @property
+    def ended_early(self) -> list[str]:
+        """Why streams over the bond ended before their time, each reason once."""
+        return sorted({reason for run in self.runs for reason in run.bond.ended_early})
+
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     """Return the value that `share` of `values` do not exceed; None of no values."""
@@ -144,6 +177,18 @@ def goodput_of(bins: Sequence[int], seconds: float) -> float:
     """Return the bytes per second that arrived after the warm-up."""
     first = round(warm_up(seconds) / BIN)
     return sum(bins[first:]) / (BIN * len(bins[first:]))
+
+
+def early_ends(got: dict[str, Any], sent: dict[str, Any], end: float) -> tuple[str, ...]:
+    """Return why streams ended before the receiver was to close them, at `end`.
+
+    Both ends say when each stream ended and why, by one clock; what the sender notices afterwards
+    is the receiver's own closing. A stream that both noticed counts once, as the sender saw it.
+    """
+    by_sender, by_receiver = (
+        tuple(reason for at, reason in said.get("ended", ()) if at < end) for said in (sent, got)
+    )
+    return by_sender + by_receiver[len(by_sender) :]
 
 
 def ceiling_of(scenario: Scenario, scale: float, plan: BenchPlan, began: float) -> float:

@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
+Ended = list[tuple[float, str]]
+"""When streams ended, by the clock of both ends, and why."""
+
 BIN: Final = 0.05
 """Seconds: the receiver counts bytes in slices this long."""
 SPARSE_SIZE: Final = 160
@@ -62,23 +65,33 @@ def _choose_congestion(peer: socket.socket, name: str) -> None:
 
 
 def send(peers: Sequence[socket.socket], seconds: float) -> dict[str, object]:
-    """Fill every stream for some time; return how many segments went out again."""
+    """Fill every stream for some time; return how many segments went out again.
+
+    What ended before, most often because the receiver had counted enough, stands in "ended".
+    """
     end = time.monotonic() + seconds + _LINGER
-    threads = [threading.Thread(target=_fill, args=(peer, end)) for peer in peers]
+    ended: Ended = []
+    threads = [threading.Thread(target=_fill, args=(peer, end, ended)) for peer in peers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"resent": sum(_resent(peer) for peer in peers)}
+    return {"resent": sum(_resent(peer) for peer in peers), "ended": ended}
 
 
-def _fill(peer: socket.socket, end: float) -> None:
-    peer.settimeout(_LINGER)
-    try:
-        while time.monotonic() < end:
+def _fill(peer: socket.socket, end: float, ended: Ended) -> None:
+    while (left := end - time.monotonic()) > 0:
+        # Not a shorter time: a stream that stands still for a second may go on after it.
+        peer.settimeout(left)
+        try:
             peer.send(_BLOCK)
-    except OSError:
-        return  # the receiver has counted enough and closed, or the stream stands still
+        except TimeoutError as exc:
+            if exc.errno is not None:  # the kernel's: it gave the connection up
+                ended.append((time.monotonic(), str(exc.strerror)))
+            return
+        except OSError as exc:
+            ended.append((time.monotonic(), str(exc.strerror)))
+            return
 
 
 def _resent(peer: socket.socket) -> int:
@@ -91,8 +104,12 @@ def _resent(peer: socket.socket) -> int:
 
 
 def receive(peers: Sequence[socket.socket], seconds: float) -> dict[str, object]:
-    """Count what arrives within some seconds, in slices, and the longest time without any."""
+    """Count what arrives within some seconds, in slices, and the longest time without any.
+
+    Streams that ended before stand in "ended".
+    """
     began = last = time.monotonic()
+    ended: Ended = []
     bins = [0] * round(seconds / BIN)
     stall = 0.0
     with selectors.DefaultSelector() as selector:
@@ -101,27 +118,36 @@ def receive(peers: Sequence[socket.socket], seconds: float) -> dict[str, object]
         while (left := began + seconds - time.monotonic()) > 0 and selector.get_map():
             for key, _ in selector.select(left):
                 assert isinstance(key.fileobj, socket.socket)
-                data = key.fileobj.recv(256 * 1024)
+                data, reason = _read(key.fileobj)
+                now = time.monotonic()
                 if not data:
+                    ended.append((now, reason))
                     selector.unregister(key.fileobj)
                     continue
-                now = time.monotonic()
                 bins[min(int((now - began) / BIN), len(bins) - 1)] += len(data)
                 stall, last = max(stall, now - last), now
     stall = max(stall, began + seconds - last)
-    return {"began": began, "bins": bins, "longest_stall": stall}
+    return {"began": began, "bins": bins, "longest_stall": stall, "ended": ended}
+
+
+def _read(peer: socket.socket) -> tuple[bytes, str]:
+    """Return what waits; if nothing will come any more, nothing and why."""
+    try:
+        return peer.recv(256 * 1024), "The sender closed"
+    except OSError as exc:
+        return b"", str(exc.strerror)
 
 
 def send_sparse(chosen: argparse.Namespace) -> dict[str, object]:
-    """Send a small datagram every 20 ms; return when each went out."""
+    """Send a small datagram again and again; return when each went out."""
     times: list[float] = []
     begin = time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         while (now := time.monotonic()) < begin + chosen.seconds:
             stamp = _SPARSE.pack(len(times), now)
-            peer.sendto(stamp.ljust(SPARSE_SIZE, b"\0"), (chosen.host, chosen.port))
+            peer.sendto(stamp.ljust(chosen.size, b"\0"), (chosen.host, chosen.port))
             times.append(now)
-            time.sleep(max(0.0, begin + len(times) * SPARSE_INTERVAL - time.monotonic()))
+            time.sleep(max(0.0, begin + len(times) * chosen.interval - time.monotonic()))
     return {"sent": times}
 
 
@@ -159,6 +185,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--flows", type=int, default=1)
     parser.add_argument("--congestion", default="cubic")
+    parser.add_argument("--size", type=int, default=SPARSE_SIZE)
+    parser.add_argument("--interval", type=float, default=SPARSE_INTERVAL)
     return parser.parse_args(arguments)
 
 

@@ -4,9 +4,11 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any, Final
 
 from multiwanbond.lab.bench import TRUSTED_RATE, BenchFigures, BenchPlan, why_no_mptcp
+from multiwanbond.lab.line_return import SHARE
 from multiwanbond.sim.scoreboard import Traffic
 
 BUSY: Final = 0.9
@@ -14,8 +16,10 @@ BUSY: Final = 0.9
 _BYTES_PER_MBIT: Final = 1e6 / 8
 
 HEADER: Final = (
-    "                              best         ramp      sparse ms      lost   re-  stall CPU\n"
-    "scenario       Mbit/s  norm   line  MPTCP     s idle  p50  p95  p99     %  sent     ms   %"
+    "                              best         ramp      sparse ms      lost   re-       stall"
+    "   CPU CPU\n"
+    "scenario       Mbit/s  norm   line  MPTCP     s idle  p50  p95  p99     %  sent  RTO     ms"
+    "  s/GB   %"
 )
 LEGEND: Final = (
     "Mbit/s, norm: what the streams carried after 1 s (a quarter of a short run); as a share of",
@@ -23,7 +27,9 @@ LEGEND: Final = (
     "best line: the same over the best line alone, no tunnel. MPTCP: the kernel's, over all lines.",
     "ramp: until 90 % of the later rate. idle: p95 of the sparse flow before the bulk began.",
     "sparse, lost: 160 bytes every 20 ms beside the bulk, one way. re-sent: by the streams' ends.",
-    f"CPU: of all processors; * above {100 * BUSY:.0f} %, where they may have decided.",
+    "RTO: how often a stream's end waited for an ack in vain. CPU s/GB: of both daemons together.",
+    f"CPU %: of all processors; * above {100 * BUSY:.0f} %, where they may have decided.",
+    f"back: from a black-out's end until the bond gave the line {100 * SHARE:.0f} % of its rate.",
 )
 
 
@@ -62,15 +68,33 @@ def row(figures: BenchFigures) -> str:
     loss = median(lambda run: run.sparse.loss) or 0.0
     resent = median(lambda run: run.bond.resent) or 0
     cpu = median(lambda run: run.cpu) or 0.0
-    scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
+    timeouts = median(lambda run: run.bond.timeouts) or 0
+    spent = median(lambda run: run.cpu_per_gb)
     return (
         f"{figures.name:<14}{_mbit(figures.goodput):7.1f}{figures.norm:6.2f}"
         f"{'-' if best is None else f'{_mbit(best):.1f}':>7}"
         f"{'-' if mptcp is None else f'{_mbit(mptcp):.1f}':>7}"
         f"{'-' if ramp is None else f'{ramp:.1f}':>6}{delays}{100 * loss:6.1f}{resent:6.0f}"
+        f"{timeouts:5.0f}"
         f"{_millis(median(lambda run: run.bond.longest_stall)):>7}"
-        f"{100 * cpu:4.0f}{'*' if cpu > BUSY else ''}{scaled}"
+        f"{'-' if spent is None else f'{spent:.1f}':>6}"
+        f"{100 * cpu:4.0f}{'*' if cpu > BUSY else ''}{_remarks(figures)}"
     )
+
+
+def _remarks(figures: BenchFigures) -> str:
+    """Return what must be known of a row before its figures are believed."""
+    scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
+    early = figures.ended_early
+    return (
+        scaled + _back(figures.returned) + (f"  ENDED EARLY: {', '.join(early)}" if early else "")
+    )
+
+
+def _back(returned: float | None) -> str:
+    if returned is None:
+        return ""
+    return "  not back" if returned == inf else f"  back after {returned:.1f} s"
 
 
 def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any]:
@@ -89,6 +113,9 @@ def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any
                 "norm": figures.norm,
                 "best_line": figures.best_line,
                 "mptcp": figures.mptcp,
+                "cpu_per_gb": figures.median(lambda run: run.cpu_per_gb),
+                "returned": None if figures.returned == inf else figures.returned,
+                "ended_early": figures.ended_early,
             }
             for plan, figures in results
         ],

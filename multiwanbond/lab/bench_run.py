@@ -20,6 +20,7 @@ from multiwanbond.lab.bench import (
     OneRun,
     Sparse,
     ceiling_of,
+    early_ends,
     goodput_of,
     percentile,
     ramp,
@@ -28,9 +29,11 @@ from multiwanbond.lab.bench import (
     why_no_mptcp,
 )
 from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
+from multiwanbond.lab.line_return import ReturnWatch
+from multiwanbond.lab.meters import cpu_seconds, tcp_counters
 from multiwanbond.lab.namespaces import Namespace
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
-from multiwanbond.sim.scenarios import Incident, Scenario
+from multiwanbond.sim.scenarios import Incident, Scenario, mean_rate
 from multiwanbond.sim.scoreboard import Traffic
 
 IDLE: Final = 1.5
@@ -69,16 +72,47 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
         if not plan.is_bond_only and why_no_mptcp(plan.traffic) is None:
             _enable_mptcp(lab)
             mptcp = _bulk(lab, plan, SERVER_IPV4, "mptcp", scenario=scenario)
-        bond = Bond(lab)
-        bond.start()
-        bond.wait_connected()
-        time.sleep(_SETTLE)
+        bond = connected_bond(lab)
         busy = _Busy()
-        flow, sparse = _bulk_and_sparse(lab, plan, scenario)
+        sending = bond.client if plan.is_upload else bond.server
+        watch = ReturnWatch(sending, _rates(lab, plan))
+        flow, sparse, spent = _bulk_and_sparse(lab, plan, scenario, bond, watch)
         cpu = busy.share()
         return OneRun(
-            bond=flow, sparse=sparse, lines=lines, mptcp=mptcp, cpu=cpu, status=_status(bond)
+            bond=flow,
+            sparse=sparse,
+            lines=lines,
+            mptcp=mptcp,
+            cpu=cpu,
+            cpu_per_gb=spent / flow.delivered * 1e9 if flow.delivered else None,
+            returns=watch.finish(),
+            status=_status(bond),
         )
+
+
+def connected_bond(lab: Topology) -> Bond:
+    """Return a bond over all lines of a lab, once it has had the time to know them.
+
+    Raises:
+        PlatformError: it does not connect.
+    """
+    bond = Bond(lab)
+    bond.start()
+    bond.wait_connected()
+    time.sleep(_SETTLE)
+    return bond
+
+
+def _rates(lab: Topology, plan: BenchPlan) -> dict[int, float]:
+    """Return what each WAN carries on average the way the bulk goes, by its number."""
+    links = {
+        wan.number: wan.spec.to_server if plan.is_upload else wan.spec.to_client for wan in lab.wans
+    }
+    return {number: mean_rate(link) for number, link in links.items() if link is not None}
+
+
+def _daemons_cpu(bond: Bond) -> float:
+    return sum(cpu_seconds(daemon.process.pid) for daemon in bond.daemons)
 
 
 def _status(bond: Bond) -> dict[str, Any]:
@@ -101,7 +135,7 @@ def _enable_mptcp(lab: Topology) -> None:
 
 
 @dataclass(slots=True)
-class _End:
+class End:
     """A test program and what it says."""
 
     process: subprocess.Popen[str]
@@ -132,21 +166,34 @@ def _start(
     seconds: float,
     *arguments: str,
     module: str = "bench_end",
-) -> _End:
+) -> End:
     more = (f"--seconds={seconds}", f"--flows={plan.flows}", f"--congestion={plan.congestion}")
+    return start_program(namespace, module, *arguments, *more)
+
+
+def start_program(namespace: Namespace, module: str, *arguments: str) -> End:
+    """Start a test program of the lab in a namespace."""
     program = (sys.executable, "-m", f"multiwanbond.lab.{module}")
-    return _End(namespace.start(*program, *arguments, *more, stdout=subprocess.PIPE))
+    return End(namespace.start(*program, *arguments, stdout=subprocess.PIPE))
 
 
 def _bulk(
-    lab: Topology, plan: BenchPlan, host: str, protocol: str, *, scenario: Scenario | None
+    lab: Topology,
+    plan: BenchPlan,
+    host: str,
+    protocol: str,
+    *,
+    scenario: Scenario | None,
+    watch: ReturnWatch | None = None,
 ) -> Flow:
     """Send bulk between the namespaces; the server listens, whoever sends."""
     roles = ("receive", "send") if plan.is_upload else ("send", "receive")
     is_quic = protocol == Traffic.QUIC.value
     module = "quic_end" if is_quic else "bench_end"
     where = (*(() if is_quic else (protocol,)), host, str(_PORT))
-    ends: list[_End] = []
+    ends: list[End] = []
+    sending = lab.client if plan.is_upload else lab.server
+    before = tcp_counters(sending)
     try:
         ends.append(
             _start(lab.server, plan, plan.seconds, "listen", roles[0], *where, module=module)
@@ -156,12 +203,13 @@ def _bulk(
             _start(lab.client, plan, plan.seconds, "connect", roles[1], *where, module=module)
         )
         if scenario is not None:
-            _play(lab, scenario, plan.seconds)
+            play(lab, scenario, plan.seconds, watch)
         receiver, sender = ends if plan.is_upload else reversed(ends)
         got, sent = receiver.outcome("bins"), sender.outcome("resent")
     finally:
         for end in ends:
             processes.stop(end.process)
+    counted = {name: count - before[name] for name, count in tcp_counters(sending).items()}
     # The server listens, so the client, whichever it is, knows when the first SYN went out.
     opened = (sent if plan.is_upload else got)["opening"]
     ramped = ramp(got["bins"])
@@ -172,11 +220,21 @@ def _bulk(
         resent=sent["resent"],
         began=got["began"],
         spurious=sent.get("spurious"),
+        delivered=sum(got["bins"]),
+        timeouts=sent.get("timeouts", counted["TCPTimeouts"]),
+        hystart_train=counted["TCPHystartTrainDetect"],
+        hystart_delay=counted["TCPHystartDelayDetect"],
+        ended_early=early_ends(got, sent, got["began"] + plan.seconds),
     )
 
 
-def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
-    """Let everything that befalls the lines happen, on the wall clock; return them whole."""
+def play(
+    lab: Topology, scenario: Scenario, seconds: float, watch: ReturnWatch | None = None
+) -> None:
+    """Let everything that befalls the lines happen, on the wall clock; return them whole.
+
+    Lines that come back from a black-out within the time are given to `watch`.
+    """
     began = time.monotonic()
     struck = set()
     events = [(event.start, True, event) for event in scenario.happenings]
@@ -189,6 +247,8 @@ def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
         if not is_start:
             lab.restore(number)
             struck.discard(number)
+            if watch is not None and event.incident is Incident.BLACK_OUT:
+                watch.begin(number)
             continue
         strike = lab.black_out if event.incident is Incident.BLACK_OUT else lab.freeze
         strike(number)
@@ -199,25 +259,34 @@ def _play(lab: Topology, scenario: Scenario, seconds: float) -> None:
         lab.restore(number)
 
 
-def _bulk_and_sparse(lab: Topology, plan: BenchPlan, scenario: Scenario) -> tuple[Flow, Sparse]:
-    """Send both over the bond, the sparse flow the same way as the bulk and for some time alone."""
+def _bulk_and_sparse(
+    lab: Topology, plan: BenchPlan, scenario: Scenario, bond: Bond, watch: ReturnWatch
+) -> tuple[Flow, Sparse, float]:
+    """Send both over the bond, the sparse flow the same way as the bulk and for some time alone.
+
+    Returns them, and the CPU seconds of both daemons during the bulk.
+    """
     namespaces = (lab.client, lab.server) if plan.is_upload else (lab.server, lab.client)
     host = SERVER_INNER_IPV4 if plan.is_upload else CLIENT_INNER_IPV4
     length = IDLE + plan.seconds
     where = ("udp", host, str(_SPARSE_PORT))
-    ends: list[_End] = []
+    ends: list[End] = []
     try:
         ends.append(_start(namespaces[1], plan, length + 1, "listen", "receive", *where))
         ends[0].wait_ready()
         ends.append(_start(namespaces[0], plan, length, "connect", "send", *where))
         time.sleep(IDLE)
-        begin = time.monotonic()
-        flow = _bulk(lab, plan, SERVER_INNER_IPV4, plan.traffic.value, scenario=scenario)
+        begin, spent = time.monotonic(), _daemons_cpu(bond)
+        flow = _bulk(
+            lab, plan, SERVER_INNER_IPV4, plan.traffic.value, scenario=scenario, watch=watch
+        )
+        spent = _daemons_cpu(bond) - spent
         sent, arrived = ends[1].outcome("sent")["sent"], ends[0].outcome("arrived")["arrived"]
     finally:
+        watch.finish()
         for end in ends:
             processes.stop(end.process)
-    return flow, sparse_of(sent, arrived, begin)
+    return flow, sparse_of(sent, arrived, begin), spent
 
 
 def sparse_of(sent: Sequence[float], arrived: Sequence[Sequence[float]], begin: float) -> Sparse:

@@ -79,6 +79,7 @@ class QuicEnd:
             "reductions": sum(sender.reductions for sender in senders),
             "timeouts": sum(sender.timeouts for sender in senders),
             "unsent": sum(host.unsent for host in hosts),
+            "ended": [(self._clock.now, "Connection refused") for host in hosts if host.is_refused],
         }
 
     def receive(self, began: float) -> dict[str, object]:

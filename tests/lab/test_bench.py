@@ -1,12 +1,18 @@
 """The pure parts of `mwb bench`: statistics, scaling, table, JSON and bars."""
 
 import json
+import os
+import socket
+import struct
+import time
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from multiwanbond.cli import main
 from multiwanbond.cli.bench import TRAFFIC
+from multiwanbond.cli.bench_instead import STREAM
 from multiwanbond.lab import bench_report
 from multiwanbond.lab.bench import (
     TRUSTED_RATE,
@@ -16,13 +22,17 @@ from multiwanbond.lab.bench import (
     OneRun,
     Sparse,
     ceiling_of,
+    early_ends,
     goodput_of,
     percentile,
     ramp,
     scale_of,
     specs_of,
 )
+from multiwanbond.lab.bench_end import Ended, receive, send
 from multiwanbond.lab.bench_run import sparse_of
+from multiwanbond.lab.line_return import LineReturn, Returned
+from multiwanbond.lab.meters import cpu_seconds, read_tcp_counters
 from multiwanbond.sim.links import LinkSettings, Policer
 from multiwanbond.sim.network import WanLinks
 from multiwanbond.sim.scenarios import SCENARIOS, Scenario
@@ -41,7 +51,15 @@ def one_run(goodput: float, *, mptcp: float | None = None, cpu: float = 0.5) -> 
         if mptcp is None
         else Flow(goodput=mptcp * MBIT, ramp=None, longest_stall=0.1, resent=0),
         cpu=cpu,
+        cpu_per_gb=15.5,
     )
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a connection of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        return near, server.accept()[0]
 
 
 def figures(*runs: OneRun, scale: float = 1.0) -> BenchFigures:
@@ -132,6 +150,116 @@ def test_a_row_marks_busy_processors_and_scaled_rates() -> None:
     assert busy.endswith(" 97*  rates x 0.50")
 
 
+def test_a_row_says_that_a_connection_ended_early() -> None:
+    run = one_run(80)
+    reset = replace(run, bond=replace(run.bond, ended_early=("Connection reset by peer",)))
+
+    row = bench_report.row(figures(run, reset))
+    (scenario,) = bench_report.document([(BenchPlan(), figures(run, reset))])["scenarios"]
+
+    assert row.endswith("  ENDED EARLY: Connection reset by peer")
+    assert scenario["ended_early"] == ["Connection reset by peer"]
+    assert "EARLY" not in bench_report.row(figures(run))
+
+
+def test_a_row_shows_the_daemons_work_and_the_timeouts() -> None:
+    run = one_run(80)
+
+    row = bench_report.row(figures(replace(run, bond=replace(run.bond, timeouts=3))))
+
+    assert row.split()[-4:] == ["3", "50", "15.5", "50"]
+
+
+def test_a_line_is_back_where_a_quarter_of_its_rate_is_sent_by_it() -> None:
+    line = LineReturn(rate=1000.0, began=10.0)
+    for eighth in range(8):
+        line.handle_sample(max(0, 40 * (eighth - 3)), 10 + eighth / 8)
+
+    assert line.seconds == 0.375
+
+
+def test_a_line_that_only_probes_use_is_not_back() -> None:
+    line = LineReturn(rate=1000.0, began=10.0)
+    for tenth in range(30):
+        line.handle_sample(20 * tenth, 10 + tenth / 10)
+
+    assert line.seconds is None
+
+
+def test_a_counter_that_begins_anew_is_no_return() -> None:
+    line = LineReturn(rate=1000.0, began=10.0)
+
+    line.handle_sample(9000, 10.0)
+    line.handle_sample(0, 10.15)
+    line.handle_sample(60, 10.3)
+
+    assert line.seconds is None
+
+
+def test_a_row_shows_the_slowest_return_of_a_run() -> None:
+    run = one_run(80)
+    quick, slow, never = (Returned(wan=1, seconds=seconds) for seconds in (0.2, 1.25, None))
+
+    twice = figures(replace(run, returns=(slow, quick)))
+    lost = figures(replace(run, returns=(quick, never)))
+    (scenario,) = bench_report.document([(BenchPlan(), lost)])["scenarios"]
+
+    assert bench_report.row(twice).endswith("  back after 1.2 s")
+    assert bench_report.row(lost).endswith("  not back")
+    assert scenario["returned"] is None
+    assert scenario["runs"][0]["returns"][0] == {"wan": 1, "seconds": 0.2}
+
+
+def test_a_stream_ends_early_only_before_the_receiver_closes() -> None:
+    sent = {"ended": [(4.0, "Connection reset by peer"), (10.1, "Broken pipe")]}
+    got = {"ended": [(4.1, "The sender closed")]}
+
+    assert early_ends(got, sent, end=10.0) == ("Connection reset by peer",)
+    assert early_ends(got, {}, end=10.0) == ("The sender closed",)
+
+
+@pytest.mark.parametrize(
+    ("is_reset", "reason"), [(False, "The sender closed"), (True, "Connection reset by peer")]
+)
+def test_a_receiver_says_that_its_stream_ended(is_reset: bool, reason: str) -> None:
+    near, far = tcp_pair()
+    with near:
+        if is_reset:
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+
+        got = receive([near], 5.0)
+
+    ((_, said),) = cast(Ended, got["ended"])
+    assert said == reason
+
+
+def test_a_sender_says_when_its_stream_was_reset() -> None:
+    near, far = tcp_pair()
+    with near:
+        far.close()
+
+        sent = send([near], 5.0)
+
+    ((_, said),) = cast(Ended, sent["ended"])
+    assert said in ("Connection reset by peer", "Broken pipe")
+
+
+def test_a_process_that_works_takes_cpu_seconds() -> None:
+    before = cpu_seconds(os.getpid())
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+
+    assert 0.03 <= cpu_seconds(os.getpid()) - before < 5
+
+
+def test_the_counters_of_tcp_are_read_by_name() -> None:
+    text = "TcpExt: SyncookiesSent TCPTimeouts\nTcpExt: 0 7\nIpExt: InNoRoutes\nIpExt: 0\n"
+
+    assert read_tcp_counters(text) == {"SyncookiesSent": 0, "TCPTimeouts": 7}
+
+
 def test_the_document_is_json_with_every_run() -> None:
     document = bench_report.document([(BenchPlan(), figures(one_run(50), one_run(60)))])
 
@@ -152,7 +280,8 @@ def test_what_the_bulk_is_stands_in_title_and_document() -> None:
 
 
 def test_every_traffic_of_the_simulator_can_be_asked_for() -> None:
-    assert {traffic.value for traffic in Traffic} == set(TRAFFIC)
+    # A stream is no bulk, so the simulator's scoreboard has no norm for it.
+    assert {traffic.value for traffic in Traffic} | {STREAM} == set(TRAFFIC)
 
 
 def test_quic_has_no_congestion_control_of_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:

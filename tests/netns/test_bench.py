@@ -31,6 +31,8 @@ def test_a_bench_measures_lines_and_bond_and_leaves_nothing() -> None:
     assert len(run["lines"]) == 2
     assert all(rate > 0 for rate in run["lines"])
     assert run["sparse"]["p50"] is not None
+    assert run["cpu_per_gb"] > 0
+    assert run["bond"]["ended_early"] == []
     assert remains_of(f"mwb-bench-{process.pid}-") == []
 
 
@@ -48,3 +50,35 @@ def test_an_interrupted_bench_leaves_nothing() -> None:
     assert process.returncode == 130
     assert "Interrupted; everything is removed again." in complaints
     assert remains_of(f"mwb-bench-{process.pid}-") == []
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_stream_crosses_the_bond() -> None:
+    said = subprocess.run(
+        [*BENCH, "--traffic", "stream", "--seconds", "1", "--runs", "1", "--json", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+    (stream,) = json.loads(said)["streams"]
+    (run,) = stream["runs"]
+    assert run["sent"] > 250
+    assert run["lost"] < run["sent"] / 2
+
+
+@pytest.mark.usefixtures("kernel")
+def test_an_idle_bond_takes_memory_and_little_time() -> None:
+    said = subprocess.run(
+        [*BENCH, "--idle", "--seconds", "1", "--runs", "1", "--json", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+    (idle,) = json.loads(said)["idle"]
+    for cost in (idle["runs"][0]["client"], idle["runs"][0]["server"]):
+        assert cost["memory"] > 1_000_000
+        assert cost["cpu_per_minute"] < 60
