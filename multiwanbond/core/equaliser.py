@@ -11,6 +11,7 @@ sender, so nothing of this has to travel.
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Final
 
 from multiwanbond.core.burst import Burst
@@ -25,7 +26,7 @@ to change ours."""
 ABOVE: Final = 0.002
 """Seconds above its least round trip that no later one touches it again."""
 MOST_SKEW: Final = 0.15
-"""Seconds that a round trip is delayed at most: lines that are longer by more do not carry it."""
+"""Seconds by which a line may be longer to count: others do not carry such a flow."""
 LEAST_SKEW: Final = 0.25
 """Share of the least round trip below which lines count as equal."""
 GRAIN: Final = 0.001
@@ -104,8 +105,7 @@ class RoundTrips:
         if now - self._least_at < MEMORY:
             return self._least + ABOVE
         fallen = self._longest * (1 - (now - self._changed_at) / FADES_IN)
-        longest = max((path.rtt.smoothed or 0.0 for path in paths), default=0.0)
-        self._longest = max(min(longest, self._least + MOST_SKEW), fallen)
+        self._longest = max(_longest(paths, self._least), fallen)
         self._changed_at = now
         return self._longest
 
@@ -113,10 +113,12 @@ class RoundTrips:
 class AckEqualiser:
     """Delays the acks of the flows it is told to follow."""
 
-    __slots__ = ("_flows",)
+    __slots__ = ("_flows", "_next_at", "_tidied_at")
 
     def __init__(self) -> None:
         self._flows: dict[bytes, RoundTrips] = {}  # by their acks' flow key
+        self._next_at = inf  # no ack is due before
+        self._tidied_at = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -132,8 +134,9 @@ class AckEqualiser:
             now: the caller's clock.
         """
         least = over.least_rtt
-        longest = max((path.rtt.smoothed or 0.0 for path in paths), default=0.0)
-        if least is None or longest <= (1 + LEAST_SKEW) * least or len(self._flows) >= MOST_FLOWS:
+        if least is None or len(self._flows) >= MOST_FLOWS:
+            return
+        if _longest(paths, least) <= (1 + LEAST_SKEW) * least:
             return
         key = reverse_key(over.flow.key)
         self._flows[key] = RoundTrips(over.flow, least, over.least_rtt_at, now)
@@ -148,6 +151,7 @@ class AckEqualiser:
 
     def delay(self, bursts: Iterable[Burst], paths: Sequence[Path], now: float) -> list[Burst]:
         """Return what is to be delivered now, in order: without the acks that are early."""
+        self._forget_paused(now)
         passed = self._take_due(now)
         for burst in bursts:
             trips = self._flows.get(flow_key(burst.packet))
@@ -162,18 +166,34 @@ class AckEqualiser:
                 passed.append(burst)
             else:
                 trips.hold(burst, due)
+                self._next_at = min(self._next_at, due)
         return passed
 
     def _take_due(self, now: float) -> list[Burst]:
         passed: list[Burst] = []
+        if self._next_at <= now:
+            for trips in self._flows.values():
+                while trips.held and trips.held[0][0] <= now:
+                    passed.append(trips.held.popleft()[1])
+            firsts = (trips.held[0][0] for trips in self._flows.values() if trips.held)
+            self._next_at = min(firsts, default=inf)
+        return passed
+
+    def _forget_paused(self, now: float) -> None:
+        if now - self._tidied_at < PAUSE:
+            return
+        self._tidied_at = now
         for key, trips in list(self._flows.items()):
-            while trips.held and trips.held[0][0] <= now:
-                passed.append(trips.held.popleft()[1])
             if not trips.held and now - trips.sent_at > PAUSE:
                 trips.flow.is_followed = False
                 del self._flows[key]
-        return passed
 
     def deadline(self) -> float | None:
         """When an ack that is held is to go."""
-        return min((trips.held[0][0] for trips in self._flows.values() if trips.held), default=None)
+        return None if self._next_at == inf else self._next_at
+
+
+def _longest(paths: Sequence[Path], least: float) -> float:
+    """Return the longest round trip of lines that may carry the flow."""
+    trips = (path.rtt.smoothed or 0.0 for path in paths)
+    return max((trip for trip in trips if trip <= least + MOST_SKEW), default=0.0)

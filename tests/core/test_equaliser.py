@@ -72,10 +72,10 @@ def test_once_the_least_one_is_forgotten_all_are_as_long_as_the_longest_lines() 
     assert long_flow.round_trip(LATER + 1, rtt=0.1) == 0.1
 
 
-def test_a_line_that_is_very_much_longer_does_not_count_in_full() -> None:
-    long_flow = LongFlow(LEAST, 0.6)
+def test_a_line_that_is_very_much_longer_does_not_count() -> None:
+    long_flow = LongFlow(LEAST, LONGEST, LEAST + 1.1 * MOST_SKEW)
 
-    assert long_flow.round_trip(LATER, rtt=LEAST) == pytest.approx(LEAST + MOST_SKEW)
+    assert long_flow.round_trip(LATER, rtt=LEAST) == pytest.approx(LONGEST)
 
 
 def test_when_the_longest_line_is_gone_round_trips_fall_slowly() -> None:
@@ -115,6 +115,7 @@ def test_what_says_more_than_a_number_does_not_wait_and_overtakes_nothing() -> N
     long_flow.receive(LATER + LEAST, held)
 
     assert long_flow.receive(LATER + LEAST, last) == [held, last]
+    assert long_flow.receive(LATER + LONGEST) == []
     assert long_flow.equaliser.deadline() is None
 
 
