@@ -16,8 +16,9 @@ from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.flow import Flow
-from multiwanbond.core.ip import flow_key, is_pure_ack, reverse_key, tcp_fields
+from multiwanbond.core.ip import flow_key, reverse_key, sequence_step, tcp_fields
 from multiwanbond.core.path import Path
+from multiwanbond.core.scheduling.adaptive import MOST_SKEW
 from multiwanbond.core.slow_start import SlowStart
 
 MEMORY: Final = 9.8
@@ -25,8 +26,6 @@ MEMORY: Final = 9.8
 to change ours."""
 ABOVE: Final = 0.002
 """Seconds above its least round trip that no later one touches it again."""
-MOST_SKEW: Final = 0.15
-"""Seconds by which a line may be longer to count: others do not carry such a flow."""
 LEAST_SKEW: Final = 0.25
 """Share of the least round trip below which lines count as equal."""
 GRAIN: Final = 0.001
@@ -40,7 +39,6 @@ now and then, and wants its answers soon."""
 MOST_FLOWS: Final = 256
 MOST_RUNS: Final = 4096
 """Packets or runs of one flow whose round trips are followed at a time."""
-_HALF: Final = 1 << 31
 
 
 class RoundTrips:
@@ -79,8 +77,8 @@ class RoundTrips:
     def due(self, ack: int, paths: Sequence[Path], now: float) -> float:
         """Return when an ack is to go that came now."""
         sent_at = None
-        is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
-        while self._sent and ack - self._sent[0][0] & 0xFFFFFFFF < _HALF:
+        is_new = self._acked is None or sequence_step(ack, self._acked) > 0
+        while self._sent and sequence_step(ack, self._sent[0][0]) >= 0:
             self._acked, sent_at = self._sent.popleft()
         if is_new and self._sent and ack != self._acked:
             sent_at = self._sent[0][1]  # it acknowledges a part of that run
@@ -147,7 +145,7 @@ class AckEqualiser:
         trips = self._flows.get(reverse_key(flow.key))
         fields = None if trips is None else tcp_fields(burst.packet)
         if trips is not None and fields is not None and fields.payload:
-            trips.on_data(fields.sequence + fields.payload & 0xFFFFFFFF, now)
+            trips.on_data(fields.end, now)
 
     def delay(self, bursts: Iterable[Burst], paths: Sequence[Path], now: float) -> list[Burst]:
         """Return what is to be delivered now, in order: without the acks that are early."""
@@ -158,7 +156,7 @@ class AckEqualiser:
             fields = None if trips is None else tcp_fields(burst.packet)
             if trips is None or fields is None:
                 passed.append(burst)
-            elif not is_pure_ack(burst.packet):
+            elif not fields.is_pure_ack:
                 # What says more than a number waits for nothing, nor does it overtake.
                 passed += trips.take_all()
                 passed.append(burst)

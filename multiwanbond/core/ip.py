@@ -34,6 +34,8 @@ _TCP_SEQUENCE: Final = 4
 _TCP_FLAGS: Final = 13
 _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
+_SEQUENCE_MASK: Final = 0xFFFFFFFF
+_HALF: Final = 1 << 31
 _TCP_ACK: Final = 0x10
 _TCP_ACTS: Final = 0x37
 """FIN, SYN, RST, ACK and URG: of these a pure ack has one."""
@@ -141,6 +143,16 @@ class TcpFields(NamedTuple):
     payload: int
     """Bytes behind it, all segments of a run together."""
 
+    @property
+    def end(self) -> int:
+        """Sequence of the byte behind the payload."""
+        return self.sequence + self.payload & _SEQUENCE_MASK
+
+    @property
+    def is_pure_ack(self) -> bool:
+        """True if the packet acknowledges and does nothing else."""
+        return not self.payload and self.flags & _TCP_ACTS == _TCP_ACK
+
 
 def tcp_fields(packet: Bytes) -> TcpFields | None:
     """Return the fields of a whole TCP packet or of a run; None if it is none."""
@@ -158,7 +170,12 @@ def tcp_fields(packet: Bytes) -> TcpFields | None:
 def is_pure_ack(packet: Bytes) -> bool:
     """Say whether a whole TCP packet acknowledges and does nothing else."""
     fields = tcp_fields(packet)
-    return fields is not None and not fields.payload and fields.flags & _TCP_ACTS == _TCP_ACK
+    return fields is not None and fields.is_pure_ack
+
+
+def sequence_step(sequence: int, since: int) -> int:
+    """Return how far a TCP sequence is ahead of another, or behind if negative (RFC 9293, 3.4)."""
+    return (sequence - since + _HALF & _SEQUENCE_MASK) - _HALF
 
 
 def check_packet_untrusted(packet: Bytes) -> None:
@@ -295,7 +312,7 @@ def _place_in_stream(part: bytearray, start: int, offset: int, *, is_end: bool) 
     """Set a part's TCP sequence number, and the flags that only one end of the run may carry."""
     if offset:
         sequence = _U32.unpack_from(part, start + _TCP_SEQUENCE)[0] + offset
-        _U32.pack_into(part, start + _TCP_SEQUENCE, sequence & 0xFFFFFFFF)
+        _U32.pack_into(part, start + _TCP_SEQUENCE, sequence & _SEQUENCE_MASK)
         # The first segment said it: once more would be a second answer (RFC 3168, 6.1.2).
         part[start + _TCP_FLAGS] &= ~_CWR
     if not is_end:

@@ -142,10 +142,10 @@ class FlowQueue:
             self.flow.waited = now - arrived_at
             # A loss in slow start costs more than the queue it ends: CUBIC, which would have
             # doubled once more, needs seconds for the rest. That queue is short-lived anyway.
-            is_spared = is_patient or self.flow.is_starting(now)
-            if is_spared:
+            if is_patient or self.flow.is_starting(now):
                 self._codel.restart()
-            if is_spared or not self._codel.should_drop(now - arrived_at, self.octets, now):
+                return self._take(burst, budget)
+            if not self._codel.should_drop(now - arrived_at, self.octets, now):
                 return self._take(burst, budget)
             piece = self._take(burst, 0.0)
             marked = mark_congestion(piece.burst)

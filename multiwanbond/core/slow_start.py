@@ -14,7 +14,7 @@ from typing import Final
 
 from multiwanbond.core.burst import Burst, Bytes
 from multiwanbond.core.flow import Flow
-from multiwanbond.core.ip import TcpFields, flow_key, reverse_key, tcp_fields
+from multiwanbond.core.ip import TcpFields, flow_key, reverse_key, sequence_step, tcp_fields
 from multiwanbond.core.path import Path
 
 PER_ROUND: Final = 6
@@ -60,7 +60,6 @@ _TIMESTAMP: Final = bytes([1, 1, 8, 10])
 (RFC 7323, appendix A); any other may hold a SACK."""
 _SYN: Final = 0x02
 _ACK: Final = 0x10
-_HALF: Final = 1 << 31
 
 
 class SlowStart:
@@ -112,27 +111,27 @@ class SlowStart:
 
     def on_data(self, end: int, now: float) -> None:
         """A packet whose payload ends at TCP sequence `end` came to be sent."""
-        if self._highest is None or 0 < (end - self._highest & 0xFFFFFFFF) < _HALF:
+        if self._highest is None or sequence_step(end, self._highest) > 0:
             self._highest = end
             if len(self._sent) < MOST_SAMPLES:
                 self._sent.append((end, now))
 
     def is_stale(self, ack: int) -> bool:
         """Say whether a newer ack has come already: acks wait for none that are lost."""
-        return self._acked is not None and 0 < (self._acked - ack & 0xFFFFFFFF) < _HALF
+        return self._acked is not None and sequence_step(self._acked, ack) > 0
 
     def on_ack(self, ack: int, now: float) -> bool:
         """Note an ack of the flow; return True if it acknowledges anything new."""
         sent_at = None
-        while self._sent and ack - self._sent[0][0] & 0xFFFFFFFF < _HALF:
+        while self._sent and sequence_step(ack, self._sent[0][0]) >= 0:
             _, sent_at = self._sent.popleft()
         if sent_at is not None:
             self.latest_rtt = rtt = now - sent_at
             if self.least_rtt is None or rtt < self.least_rtt:
                 self.least_rtt, self.least_rtt_at = rtt, now
-        is_new = self._acked is None or 0 < (ack - self._acked & 0xFFFFFFFF) < _HALF
+        is_new = self._acked is None or sequence_step(ack, self._acked) > 0
         if is_new:
-            if self._round_end is None or 0 < (ack - self._round_end & 0xFFFFFFFF) < _HALF:
+            if self._round_end is None or sequence_step(ack, self._round_end) > 0:
                 self._begin_round(now)
             self._acked = ack
         return is_new
@@ -143,8 +142,8 @@ class SlowStart:
         self._round_end = self._highest
         if self._highest is None or self._acked is None or self.flow.is_young:
             return
-        in_flight = self._highest - self._acked & 0xFFFFFFFF
-        if not 0 < in_flight < _HALF:
+        in_flight = sequence_step(self._highest, self._acked)
+        if in_flight <= 0:
             return
         if in_flight > GROWTH * self._most_in_flight:
             self._most_in_flight, self._flat_rounds = in_flight, 0
@@ -232,7 +231,7 @@ class AckThinner:
             state = flow.slow_start = self._flows[reverse_key(flow.key)] = SlowStart(flow, now)
         fields = tcp_fields(burst.packet)
         if fields is not None and fields.payload:
-            state.on_data(fields.sequence + fields.payload & 0xFFFFFFFF, now)
+            state.on_data(fields.end, now)
         elif fields is not None and fields.flags & _SYN:
             # The sender measures its least round trip by the handshake already, and so do we.
             state.on_data(fields.sequence + 1 & 0xFFFFFFFF, now)
@@ -248,7 +247,8 @@ class AckThinner:
         passed = self._take_due(now)
         for burst in bursts:
             packet = burst.packet
-            state = self._flows.get(flow_key(packet))
+            key = flow_key(packet)
+            state = self._flows.get(key)
             fields = None if state is None else tcp_fields(packet)
             if state is None or fields is None:
                 passed.append(burst)
@@ -263,7 +263,7 @@ class AckThinner:
                 state.on_passed(now)
                 passed.append(burst)
                 if state.has_settled(now):
-                    self._forget(flow_key(packet), state)
+                    self._forget(key, state)
         return passed
 
     def _should_hold(
@@ -275,9 +275,7 @@ class AckThinner:
             return False
         due_at = state.passed_at + state.gap(paths, now)
         if due_at <= now:
-            # The newer ack says what the held one does.
-            state.held = None
-            self._release(state)
+            self._release(state)  # the newer ack says what the held one does
             return False
         self._holding[reverse_key(state.flow.key)] = due_at
         return True

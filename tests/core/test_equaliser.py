@@ -3,10 +3,11 @@
 import pytest
 
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.equaliser import ABOVE, FADES_IN, GRAIN, MEMORY, MOST_SKEW, AckEqualiser
+from multiwanbond.core.equaliser import ABOVE, FADES_IN, GRAIN, MEMORY, AckEqualiser
 from multiwanbond.core.flow import Flow
 from multiwanbond.core.ip import flow_key
 from multiwanbond.core.path import Path
+from multiwanbond.core.scheduling.adaptive import MOST_SKEW
 from multiwanbond.core.slow_start import SlowStart
 
 from .inner_packets import FIN, Shape
