@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from multiwanbond.errors import UsageError
 
-from .bench_instead import RUNS, SECONDS, STREAM, add_options, chosen_instead
+from .bench_instead import RUNS, SECONDS, STREAM, add_options, chosen_instead, measure_each
 from .chart import chart
 from .results import STANDARD_OUTPUT, check_writable, write_results
 
@@ -196,11 +196,8 @@ def _measure(args: argparse.Namespace) -> "list[tuple[BenchPlan, BenchFigures]]"
             runs=args.runs,
             is_bond_only=args.only == "bond",
         )
-        say(f"{bench_report.title(plan)}\n\n{bench_report.HEADER}")
-        for name in dict.fromkeys(args.scenario or SCENARIOS):
-            figures = bench_run.measure(name, SCENARIOS[name], plan)
-            results.append((plan, figures))
-            say(bench_report.row(figures))
+        names = args.scenario or SCENARIOS
+        results += measure_each(names, plan, bench_run.measure, bench_report, say)
         say("")
     say("\n".join(bench_report.LEGEND))
     return results

@@ -1,15 +1,20 @@
 """What `mwb bench` measures instead of bulk transfers, and which of its options go with that."""
 
 import argparse
-from collections.abc import Callable, Collection
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from multiwanbond.errors import UsageError
+
+if TYPE_CHECKING:
+    from multiwanbond.sim.scenarios import Scenario
 
 STREAM: Final = "stream"
 SECONDS: Final = 10.0
 RUNS: Final = 3
 
+Plan = TypeVar("Plan")
+Figures = TypeVar("Figures")
 Say = Callable[[str], None]
 """Shows a line of text."""
 Measure = Callable[[argparse.Namespace, Say], dict[str, Any]]
@@ -77,18 +82,41 @@ def _refuse(args: argparse.Namespace, choice: str, options: Collection[str]) -> 
             raise UsageError(f"{option} does not go with {choice}, where it would have no effect.")
 
 
-def _measure_fetches(args: argparse.Namespace, say: Say) -> dict[str, Any]:
-    from multiwanbond.lab import bench_fetches, bench_fetches_report
+def measure_each(
+    names: Iterable[str],
+    plan: Plan,
+    measure: "Callable[[str, Scenario, Plan], Figures]",
+    report: Any,
+    say: Say,
+) -> list[tuple[Plan, Figures]]:
+    """Measure scenarios by one plan, and show the table that grows with them.
+
+    Args:
+        names: of the scenarios; one that is named twice is measured once.
+        plan: how.
+        measure: measures one.
+        report: a module that gives `title(plan)`, `HEADER` and `row(figures)`.
+        say: shows a line.
+    """
     from multiwanbond.sim.scenarios import SCENARIOS
 
+    say(f"{report.title(plan)}\n\n{report.HEADER}")
+    results = []
+    for name in dict.fromkeys(names):
+        figures = measure(name, SCENARIOS[name], plan)
+        results.append((plan, figures))
+        say(report.row(figures))
+    return results
+
+
+def _measure_fetches(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    from multiwanbond.lab import bench_fetches, bench_fetches_report
+
+    names = args.scenario or bench_fetches.DEFAULT_SCENARIOS
     results = []
     for congestion in dict.fromkeys(args.congestion or ["cubic"]):
         plan = bench_fetches.FetchPlan(congestion=congestion)
-        say(f"{bench_fetches_report.title(plan)}\n\n{bench_fetches_report.HEADER}")
-        for name in dict.fromkeys(args.scenario or bench_fetches.DEFAULT_SCENARIOS):
-            figures = bench_fetches.measure(name, SCENARIOS[name], plan)
-            results.append((plan, figures))
-            say(bench_fetches_report.row(figures))
+        results += measure_each(names, plan, bench_fetches.measure, bench_fetches_report, say)
         say("")
     say("\n".join(bench_fetches_report.LEGEND))
     return bench_fetches_report.document(results)
@@ -96,15 +124,10 @@ def _measure_fetches(args: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 def _measure_stream(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     from multiwanbond.lab import bench_stream, bench_stream_report
-    from multiwanbond.sim.scenarios import SCENARIOS
 
     plan = bench_stream.StreamPlan(is_upload=args.up, seconds=args.seconds, runs=args.runs)
-    say(f"{bench_stream_report.title(plan)}\n\n{bench_stream_report.HEADER}")
-    results = []
-    for name in dict.fromkeys(args.scenario or bench_stream.default_scenarios()):
-        figures = bench_stream.measure(name, SCENARIOS[name], plan)
-        results.append((plan, figures))
-        say(bench_stream_report.row(figures))
+    names = args.scenario or bench_stream.default_scenarios()
+    results = measure_each(names, plan, bench_stream.measure, bench_stream_report, say)
     say("\n" + "\n".join(bench_stream_report.LEGEND))
     return bench_stream_report.document(results)
 
@@ -114,11 +137,6 @@ def _measure_idle(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     from multiwanbond.sim.scenarios import SCENARIOS
 
     plan = bench_idle.IdlePlan(seconds=args.seconds, runs=args.runs)
-    say(f"{bench_idle.title(plan)}\n\n{bench_idle.HEADER}")
-    results = []
-    for name in dict.fromkeys(args.scenario or SCENARIOS):
-        figures = bench_idle.measure(name, SCENARIOS[name], plan)
-        results.append((plan, figures))
-        say(bench_idle.row(figures))
+    results = measure_each(args.scenario or SCENARIOS, plan, bench_idle.measure, bench_idle, say)
     say("\n" + "\n".join(bench_idle.LEGEND))
     return bench_idle.document(results)

@@ -6,7 +6,7 @@ What befalls the lines befalls MPTCP and the bond alike, counted from the start 
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -112,8 +112,7 @@ class BenchFigures:
 
     def median(self, read: Callable[[OneRun], float | None]) -> float | None:
         """Return the median of what `read` finds in the runs that have it."""
-        found = [value for run in self.runs if (value := read(run)) is not None]
-        return statistics.median(found) if found else None
+        return median_of(map(read, self.runs))
 
     @property
     def goodput(self) -> float:
@@ -151,6 +150,12 @@ class BenchFigures:
     def ended_early(self) -> list[str]:
         """Why streams over the bond ended before their time, each reason once."""
         return sorted({reason for run in self.runs for reason in run.bond.ended_early})
+
+
+def median_of(values: Iterable[float | None]) -> float | None:
+    """Return the median of what was found; None if nothing was."""
+    found = [value for value in values if value is not None]
+    return statistics.median(found) if found else None
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

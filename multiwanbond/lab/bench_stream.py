@@ -1,6 +1,5 @@
 """A stream of small datagrams over the bond while lines go black: what a call or a game gets."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from multiwanbond.lab import processes
-from multiwanbond.lab.bench import percentile, scale_of, specs_of
+from multiwanbond.lab.bench import median_of, percentile, scale_of, specs_of
 from multiwanbond.lab.bench_run import End, connected_bond, play, start_program
 from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4
 from multiwanbond.lab.topology import Topology
@@ -64,8 +63,7 @@ class StreamFigures:
 
     def median(self, read: Callable[[StreamRun], float | None]) -> float | None:
         """Return the median of what `read` finds in the runs that have it."""
-        found = [value for run in self.runs if (value := read(run)) is not None]
-        return statistics.median(found) if found else None
+        return median_of(map(read, self.runs))
 
 
 def default_scenarios() -> list[str]:

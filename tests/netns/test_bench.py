@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -52,17 +53,24 @@ def test_an_interrupted_bench_leaves_nothing() -> None:
     assert remains_of(f"mwb-bench-{process.pid}-") == []
 
 
-@pytest.mark.usefixtures("kernel")
-def test_a_stream_crosses_the_bond() -> None:
+def measured(*options: str) -> dict[str, Any]:
+    """What one run of a second finds."""
     said = subprocess.run(
-        [*BENCH, "--traffic", "stream", "--seconds", "1", "--runs", "1", "--json", "-"],
+        [*BENCH, *options, "--seconds", "1", "--runs", "1", "--json", "-"],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     ).stdout
+    document: dict[str, Any] = json.loads(said)
+    return document
 
-    (stream,) = json.loads(said)["streams"]
+
+@pytest.mark.usefixtures("kernel")
+def test_a_stream_crosses_the_bond() -> None:
+    document = measured("--traffic", "stream")
+
+    (stream,) = document["streams"]
     (run,) = stream["runs"]
     assert run["sent"] > 250
     assert run["lost"] < run["sent"] / 2
@@ -70,15 +78,9 @@ def test_a_stream_crosses_the_bond() -> None:
 
 @pytest.mark.usefixtures("kernel")
 def test_an_idle_bond_takes_memory_and_little_time() -> None:
-    said = subprocess.run(
-        [*BENCH, "--idle", "--seconds", "1", "--runs", "1", "--json", "-"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
+    document = measured("--idle")
 
-    (idle,) = json.loads(said)["idle"]
+    (idle,) = document["idle"]
     for cost in (idle["runs"][0]["client"], idle["runs"][0]["server"]):
         assert cost["memory"] > 1_000_000
         assert cost["cpu_per_minute"] < 60
