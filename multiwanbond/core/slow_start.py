@@ -161,9 +161,7 @@ class SlowStart:
     def judge(self, rate: float, now: float) -> None:
         """See whether the lines, which carry `rate` bytes a second, are full of this flow."""
         flow = self.flow
-        if flow.is_young:
-            return
-        if flow.waited <= WAITS or not flow.backlog:
+        if flow.is_young or flow.waited <= WAITS or not flow.backlog:
             self._waiting_since = None
         elif self._waiting_since is None or rate > GROWS * self._rate_then:
             # While the lines turn out to carry more and more they are not full.

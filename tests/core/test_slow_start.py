@@ -1,5 +1,6 @@
 """Acks are thinned beside a young sender: few of them, the newest, none lost, and not for long."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -380,8 +381,9 @@ def test_thinning_goes_on_while_a_sender_has_more_on_the_way_every_round() -> No
     assert download.loses_acks()
 
 
-def test_thinning_ends_for_good_when_very_much_waits() -> None:
-    download = bulk()
+@pytest.mark.parametrize("download_of", [bulk, backlogged], ids=["bulk", "young"])
+def test_thinning_ends_for_good_when_very_much_waits(download_of: Callable[[], Download]) -> None:
+    download = download_of()
     assert download.loses_acks()
 
     download.flow.backlog = int(1.1 * DEEP_BACKLOG * RATE)
