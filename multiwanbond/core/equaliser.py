@@ -18,7 +18,7 @@ from multiwanbond.core.burst import Burst
 from multiwanbond.core.flow import Flow
 from multiwanbond.core.ip import flow_key, reverse_key, sequence_step, tcp_fields
 from multiwanbond.core.path import Path
-from multiwanbond.core.scheduling.adaptive import MOST_SKEW
+from multiwanbond.core.scheduling.adaptive import MOST_SKEW, MOST_WINDOW, worthwhile
 from multiwanbond.core.slow_start import SlowStart
 
 MEMORY: Final = 9.8
@@ -193,5 +193,5 @@ class AckEqualiser:
 
 def _longest(paths: Sequence[Path], least: float) -> float:
     """Return the longest round trip of lines that may carry the flow."""
-    trips = (path.rtt.smoothed or 0.0 for path in paths)
+    trips = (path.rtt.smoothed or 0.0 for path in worthwhile(paths, MOST_WINDOW))
     return max((trip for trip in trips if trip <= least + MOST_SKEW), default=0.0)

@@ -132,6 +132,11 @@ class Path:
         return self.rtt.smoothed
 
     @property
+    def base_rtt(self) -> float | None:
+        """Seconds, without queues; None before the first answer."""
+        return self.rtt.base
+
+    @property
     def delay(self) -> float | None:
         """Seconds to the peer, from a zero that all paths of the bond share; None: unknown yet."""
         return self.one_way.smoothed

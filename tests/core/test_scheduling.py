@@ -8,7 +8,7 @@ import pytest
 
 from multiwanbond.core.flow import YOUNG_BYTES, Flow
 from multiwanbond.core.scheduling import SchedulablePath, Scheduler, make_scheduler
-from multiwanbond.core.scheduling.adaptive import MARGIN, relief
+from multiwanbond.core.scheduling.adaptive import BULK_PERIOD, MARGIN, relief
 from multiwanbond.core.settings import RoutingMode
 
 ALL_MODES = pytest.mark.parametrize("mode", list(RoutingMode), ids=lambda mode: mode.value)
@@ -28,7 +28,7 @@ class Line:
         lost: float = 0.0,
     ) -> None:
         self.path_id = path_id
-        self.smoothed_rtt = rtt
+        self.smoothed_rtt = self.base_rtt = rtt
         self.delay = None if rtt is None else rtt / 2
         self.rate = rate
         self.waits = waits
@@ -221,6 +221,13 @@ def bulk_flow(number: int = 1) -> Flow:
     return flow
 
 
+def greedy_flow(number: int = 1) -> Flow:
+    """A bulk flow whose sender asks for more until something is lost, as CUBIC does."""
+    flow = bulk_flow(number)
+    flow.is_content = False
+    return flow
+
+
 def test_adaptive_gives_bulk_the_quickest_path_that_has_credit() -> None:
     scheduler = make_scheduler(RoutingMode.ADAPTIVE)
     spent = Line(1, rtt=0.01, has_credit=False)
@@ -241,6 +248,39 @@ def test_adaptive_sends_nothing_of_a_content_sender_by_a_very_much_longer_line(
     path = make_scheduler(RoutingMode.ADAPTIVE).choose(flow, [busy, Line(2, rtt=0.6)], 0.0)
 
     assert (path.path_id if path else None) == chosen
+
+
+def test_adaptive_leaves_out_a_line_whose_length_costs_more_than_it_brings() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    # In 0.3 s a window of 3 MB carries 10 MB/s; the quick line alone carries 20.
+    spent, quick = Line(1, rtt=0.02, rate=20e6, has_credit=False), Line(3, rtt=0.03, rate=1e6)
+    long = Line(2, rtt=0.3, rate=5e6)
+
+    assert scheduler.choose(greedy_flow(), [spent, long], 0.0) is None
+    assert send(scheduler, greedy_flow(), [long, spent, quick]) == 3
+
+
+def test_adaptive_uses_a_long_line_for_several_flows_that_fill_it_together() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    paths = [Line(1, rtt=0.02, rate=20e6, has_credit=False), Line(2, rtt=0.32, rate=5e6)]
+    flows = [greedy_flow(number) for number in (1, 2, 3)]
+
+    chosen = [scheduler.choose(flow, paths, 0.0) for flow in flows]
+    later = [scheduler.choose(flow, paths, 1.1 * BULK_PERIOD) for flow in flows]
+    alone = [scheduler.choose(flows[0], paths, n * BULK_PERIOD) for n in (2.5, 4.0)]
+
+    assert chosen == [None, None, paths[1]]
+    assert later == 3 * [paths[1]]
+    assert alone == [paths[1], None]
+
+
+def test_adaptive_uses_a_line_whose_length_is_unknown_only_where_it_slows_nobody_down() -> None:
+    scheduler = make_scheduler(RoutingMode.ADAPTIVE)
+    unknown = Line(2, rtt=None, rate=1e6)
+    slow, fast = Line(1, rate=1e6, has_credit=False), Line(1, rate=20e6, has_credit=False)
+
+    assert send(scheduler, greedy_flow(), [slow, unknown]) == 2
+    assert scheduler.choose(greedy_flow(), [fast, unknown], 0.0) is None
 
 
 def test_adaptive_lets_a_young_flow_wait_for_the_path_that_finishes_it_soonest() -> None:

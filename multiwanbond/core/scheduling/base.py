@@ -30,6 +30,10 @@ class SchedulablePath(Protocol):
         """Seconds, our own queue included; None before the first measurement."""
 
     @property
+    def base_rtt(self) -> float | None:
+        """Seconds, without queues; None before the first measurement."""
+
+    @property
     def delay(self) -> float | None:
         """Seconds to the peer, from a zero that all paths of the bond share; None: unknown yet."""
 
