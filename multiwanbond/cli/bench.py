@@ -1,17 +1,15 @@
 """`mwb bench`: what the bond makes of the standard line mixes, with the kernel's own TCP."""
 
 import argparse
-import difflib
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from multiwanbond.errors import UsageError
 
+from .arguments import count, one_of, seconds
 from .bench_instead import RUNS, SECONDS, STREAM, add_options, chosen_instead, measure_each
 from .chart import chart
-from .results import STANDARD_OUTPUT, check_writable, write_results
+from .results import add_bulk_options, add_output_options, check_writable, sayer, write_results
 
 if TYPE_CHECKING:
     from multiwanbond.lab.bench import BenchFigures, BenchPlan
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 TRAFFIC: Final = ("tcp", "quic", STREAM)
 SHORTEST: Final = 1.0
 """Less would show the opening of a connection and nothing else."""
-MOST_FLOWS: Final = 100
 MOST_RUNS: Final = 100
 
 
@@ -36,14 +33,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--scenario",
         action="append",
-        type=_one_of("scenario", _scenario_names),
+        type=one_of("scenario", _scenario_names),
         metavar="NAME",
         help="only this one; may be given more than once; default all",
     )
     parser.add_argument(
         "--congestion",
         action="append",
-        type=_one_of("congestion control", _congestion_names),
+        type=one_of("congestion control", _congestion_names),
         metavar="NAME",
         help="of the bulk flows; may be given more than once; default cubic",
     )
@@ -55,14 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "with cubic or bbr of its own; stream is 500 small datagrams a second instead of bulk, by "
         "default where lines go black",
     )
-    parser.add_argument("--up", action="store_true", help="from the client; default: to it")
-    parser.add_argument(
-        "--flows",
-        type=_count("flows", MOST_FLOWS),
-        default=1,
-        metavar="N",
-        help="bulk flows at once; default 1",
-    )
+    add_bulk_options(parser)
     parser.add_argument(
         "--only",
         choices=["bond"],
@@ -70,23 +60,20 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--runs",
-        type=_count("runs", MOST_RUNS),
+        type=count("runs", MOST_RUNS),
         default=RUNS,
         metavar="N",
         help=f"of every scenario; the table shows medians; default {RUNS}",
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=seconds(SHORTEST),
         default=SECONDS,
         metavar="N",
         help=f"of every measurement; at least {SHORTEST:g}, default {SECONDS:g}",
     )
     add_options(parser)
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the figures here; -: print them alone"
-    )
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart here")
+    add_output_options(parser)
 
 
 def _scenario_names() -> list[str]:
@@ -99,42 +86,6 @@ def _congestion_names() -> list[str]:
     from multiwanbond.lab.bench import available_congestion
 
     return available_congestion()
-
-
-def _one_of(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
-    """Return a function for argparse's `type=` that knows what was probably meant."""
-
-    def read(text: str) -> str:
-        names = list(known())
-        if text in names:
-            return text
-        near = difflib.get_close_matches(text[:64], names, n=1)
-        meant = f" Did you mean {near[0]!r}?" if near else ""
-        msg = f"there is no {what} {text!r} here.{meant} Known: {', '.join(names)}"
-        raise argparse.ArgumentTypeError(msg)
-
-    return read
-
-
-def _count(what: str, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            msg = f"expected a number of {what}, 1 to {most}, found {text!r}"
-            raise argparse.ArgumentTypeError(msg)
-        return int(text)
-
-    return read
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not SHORTEST <= seconds < float("inf"):
-        msg = f"expected a number of seconds, at least {SHORTEST:g}, found {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return seconds
 
 
 def run(args: argparse.Namespace) -> int:
@@ -150,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with interruptible():
             if instead is not None:
-                write_results(args, document=instead(args, _sayer(args)), chart="")
+                write_results(args, document=instead(args, sayer(args)), chart="")
                 return 0
             results = _measure(args)
     except Interrupted as exc:
@@ -184,7 +135,7 @@ def _measure(args: argparse.Namespace) -> "list[tuple[BenchPlan, BenchFigures]]"
     from multiwanbond.sim.scenarios import SCENARIOS
     from multiwanbond.sim.scoreboard import Traffic
 
-    say = _sayer(args)
+    say = sayer(args)
     results = []
     for congestion in dict.fromkeys(args.congestion or ["cubic"]):
         plan = BenchPlan(
@@ -214,16 +165,3 @@ def _write_results(
         document=bench_report.document(results),
         chart=chart(CHART, bench_report.bars(results), GOAL),
     )
-
-
-def _sayer(args: argparse.Namespace) -> Callable[[str], None]:
-    return _ignore if args.json == STANDARD_OUTPUT else _say
-
-
-def _say(text: str) -> None:
-    # Flushed, so that a pipe shows the rows as they come.
-    print(text, flush=True)
-
-
-def _ignore(_: str) -> None:
-    """Show nothing: JSON speaks only at the end."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from multiwanbond.errors import UsageError
 
+from .results import Say
+
 if TYPE_CHECKING:
     from multiwanbond.sim.scenarios import Scenario
 
@@ -15,8 +17,6 @@ RUNS: Final = 3
 
 Plan = TypeVar("Plan")
 Figures = TypeVar("Figures")
-Say = Callable[[str], None]
-"""Shows a line of text."""
 Measure = Callable[[argparse.Namespace, Say], dict[str, Any]]
 """Measures the scenarios and shows the figures; returns them as a JSON object."""
 

@@ -1,17 +1,23 @@
 """`mwb simulate`: what the bond makes of the standard line mixes, in the simulator."""
 
 import argparse
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from multiwanbond.core.settings import RoutingMode
 from multiwanbond.errors import UsageError
 
+from .arguments import count, one_of, seconds
 from .chart import chart
-from .results import STANDARD_OUTPUT, check_writable, write_results
+from .results import (
+    Say,
+    add_bulk_options,
+    add_output_options,
+    check_writable,
+    sayer,
+    write_results,
+)
 
 if TYPE_CHECKING:
     from multiwanbond.sim.fetches import FetchFigures
@@ -19,12 +25,9 @@ if TYPE_CHECKING:
 
 SHORTEST: Final = 0.5
 """Less would show the opening of a connection and nothing else."""
-MOST_FLOWS: Final = 100
 
 MOST_RUNS: Final = 20
 MOST_RANDOM: Final = 99
-
-Say = Callable[[str], None]
 
 TRAFFIC: Final = ("tcp", "quic")
 SENDERS: Final = ("cubic", "bbr")
@@ -49,7 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--random",
-        type=_count("mixes", MOST_RANDOM),
+        type=count("mixes", MOST_RANDOM),
         default=0,
         metavar="N",
         help="the first N mixes drawn at random, random01 and so on, instead of the standard "
@@ -57,7 +60,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument(
         "--mode",
-        type=_one_of("routing mode", lambda: [mode.value for mode in RoutingMode]),
+        type=one_of("routing mode", lambda: [mode.value for mode in RoutingMode]),
         default=RoutingMode.ADAPTIVE.value,
         metavar="MODE",
         help="routing mode of both ends; default adaptive",
@@ -65,7 +68,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--sender",
         action="append",
-        type=_one_of("sender", lambda: SENDERS),
+        type=one_of("sender", lambda: SENDERS),
         metavar="NAME",
         help="congestion control of the bulk flows; cubic (the default) or bbr, or both",
     )
@@ -75,24 +78,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="tcp",
         help="what the bulk flows are; default tcp; quic is UDP that takes reordering for loss",
     )
-    parser.add_argument("--up", action="store_true", help="from the client; default: to it")
-    parser.add_argument(
-        "--flows",
-        type=_count("flows", MOST_FLOWS),
-        default=1,
-        metavar="N",
-        help="bulk flows at once; default 1",
-    )
+    add_bulk_options(parser)
     parser.add_argument(
         "--runs",
-        type=_count("runs", MOST_RUNS),
+        type=count("runs", MOST_RUNS),
         default=1,
         metavar="N",
         help="of every scenario, each with the next seed; the table shows medians; default 1",
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=seconds(SHORTEST),
         metavar="N",
         help="simulated, for every scenario; default 4, and more where a line goes black, "
         "until 2 s after its return",
@@ -104,10 +100,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "once, and beside a bulk transfer; takes about 20 s per scenario",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all chance; default 1")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the figures here; -: print them alone"
-    )
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart here")
+    add_output_options(parser)
 
 
 def _scenario(text: str) -> str:
@@ -117,43 +110,7 @@ def _scenario(text: str) -> str:
 
     if text in random_names(MOST):
         return text
-    return _one_of("scenario", lambda: [*SCENARIOS, "list"])(text)
-
-
-def _one_of(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
-    """Return a function for argparse's `type=` that knows what was probably meant."""
-
-    def read(text: str) -> str:
-        names = list(known())
-        if text in names:
-            return text
-        near = difflib.get_close_matches(text[:64], names, n=1)
-        meant = f" Did you mean {near[0]!r}?" if near else ""
-        msg = f"there is no {what} {text!r}.{meant} Known: {', '.join(names)}"
-        raise argparse.ArgumentTypeError(msg)
-
-    return read
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not SHORTEST <= seconds < float("inf"):
-        msg = f"expected a number of seconds, at least {SHORTEST:g}, found {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return seconds
-
-
-def _count(what: str, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            msg = f"expected a number of {what}, 1 to {most}, found {text!r}"
-            raise argparse.ArgumentTypeError(msg)
-        return int(text)
-
-    return read
+    return one_of("scenario", lambda: [*SCENARIOS, "list"])(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -164,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     if args.fetches:
         _refuse_beside_fetches(args)
     check_writable(args)
-    say = _ignore if args.json == STANDARD_OUTPUT else _say
+    say = sayer(args)
     if args.fetches:
         _measure_fetches(args, say)
     else:
@@ -280,12 +237,3 @@ def _list_scenarios(names: Iterable[str]) -> None:
     for name in names:
         scenario = scenario_named(name)
         print(f"{name:<16}{len(scenario.wans)} lines; {scenario.purpose}")
-
-
-def _say(text: str) -> None:
-    # Flushed, so that a pipe shows the rows as they come.
-    print(text, flush=True)
-
-
-def _ignore(_: str) -> None:
-    """Show nothing: JSON speaks only at the end."""
