@@ -159,6 +159,7 @@ class Arrivals:
     __slots__ = (
         "_arrived_at",
         "_echo",
+        "_is_folded",
         "_least_delay",
         "_ranges",
         "datagrams",
@@ -178,6 +179,7 @@ class Arrivals:
         self._echo = 0
         self._arrived_at = 0.0
         self._least_delay: int | None = None
+        self._is_folded = True  # nothing newer is still to be taken into account
 
     def on_datagram(self, sequence: int, timestamp: int, octets: int, now: float) -> bool:
         """Count an authentic datagram; return True if it is the newest of its path."""
@@ -195,8 +197,10 @@ class Arrivals:
                 del self._ranges[0]
         self.highest = sequence
         if now != self._arrived_at:
-            self._fold_delay()
+            if not self._is_folded:
+                self._fold_delay()
             self._arrived_at = now
+        self._is_folded = False
         self._echo = timestamp
         return True
 
@@ -242,6 +246,7 @@ class Arrivals:
         """Return the ack of everything received so far; the least delay is found anew from here."""
         self._fold_delay()
         least_delay, self._least_delay = self._least_delay, None
+        self._is_folded = True
         return PathAck(
             path_id=path_id,
             highest=self.highest % _COUNT_WRAP,
