@@ -76,6 +76,7 @@ class PeerDocument(TrafficDocument):
     sent_packets: int
     received_packets: int
     repaired_packets: int
+    copied_packets: int
     queued_bytes: int
     shed_packets: int
     unsendable_packets: int

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from multiwanbond.core.burst import Burst
+from multiwanbond.core.copies import Copies
 from multiwanbond.core.datagram import Transmit
 from multiwanbond.core.equaliser import AckEqualiser
 from multiwanbond.core.flow import SMALL, Flow, FlowTable
@@ -48,6 +49,7 @@ class Dispatch:
     """The sending half of a bond."""
 
     __slots__ = (
+        "_copies",
         "_equaliser",
         "_flows",
         "_gone",
@@ -61,18 +63,22 @@ class Dispatch:
         "_scheduler",
         "_thinner",
         "_wake_at",
+        "repaired_packets",
         "unsendable_packets",
     )
 
     def __init__(self, mode: RoutingMode) -> None:
         self.unsendable_packets = 0
         """Packets that came while there was no path or no key at all."""
+        self.repaired_packets = 0
+        """Packets that were sent again."""
         self._flows = FlowTable()
         self._scheduler: Scheduler = make_scheduler(mode)
         self._queue: FairQueue[Path] = FairQueue()
         self._repairs: deque[Lost] = deque()
         self._relapses = Relapses()
         self._outbound = Outbound()
+        self._copies = Copies()
         self._thinner = AckThinner()
         self._equaliser = AckEqualiser()
         self._wake_at: float | None = None
@@ -105,6 +111,11 @@ class Dispatch:
         """Packets the queue took out, to tell their senders to slow down."""
         return self._queue.dropped
 
+    @property
+    def copied_packets(self) -> int:
+        """Urgent packets that left by two paths at once."""
+        return self._copies.count
+
     # --- what is to leave
 
     def handle_bursts(self, bursts: Iterable[Burst], key: TransportKey | None, now: float) -> None:
@@ -134,6 +145,11 @@ class Dispatch:
         is_ack = piece.octets <= SMALL and flow.is_tcp and is_pure_ack(burst.packet)
         octets = self._outbound.send(piece, flow, path, key, now, is_urgent=True, is_ack=is_ack)
         path.on_left(octets, now)
+        if not is_ack and not burst.segment_size:
+            second = self._copies.way(path, self._prompt_paths, piece.octets, now)
+            if second is not None:
+                copy = path.in_flight.latest()
+                second.on_left(self._outbound.send_again(copy, second, key, now), now)
         return True
 
     def repair(self, lost: Sequence[Lost]) -> None:
@@ -198,6 +214,7 @@ class Dispatch:
                 rtt = path.smoothed_rtt or 0.0
                 for _ in range(2 if self._relapses.are_likely(rtt, loss, now) else 1):
                     path.on_left(self._outbound.send_again(lost, path, key, now), now)
+                    self.repaired_packets += 1
             repairs.popleft()
 
     def _send_in_turn(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:

@@ -181,6 +181,11 @@ class Arrivals:
         self._least_delay: int | None = None
         self._is_folded = True  # nothing newer is still to be taken into account
 
+    @property
+    def arrived_at(self) -> float:
+        """When the newest datagram came; 0 before the first."""
+        return self._arrived_at
+
     def on_datagram(self, sequence: int, timestamp: int, octets: int, now: float) -> bool:
         """Count an authentic datagram; return True if it is the newest of its path."""
         self.datagrams += 1

@@ -41,14 +41,12 @@ _CONTROL: Final = DatagramType.CONTROL << 4
 class Outbound:
     """The sending side of a bond: one global numbering, one outbox per path."""
 
-    __slots__ = ("_boxes", "global_sequence", "repaired_packets", "sent_bytes", "sent_packets")
+    __slots__ = ("_boxes", "global_sequence", "sent_bytes", "sent_packets")
 
     def __init__(self) -> None:
         self._boxes: dict[Path, Outbox] = {}
         self.global_sequence = 0
         """The last one assigned."""
-        self.repaired_packets = 0
-        """Packets that were sent again."""
         self.sent_packets = 0
         self.sent_bytes = 0
 
@@ -198,7 +196,6 @@ class Outbound:
                 is_urgent=lost.is_urgent,
             )
         )
-        self.repaired_packets += 1
         return path.ledger.sent_bytes - before
 
     def send_frames(

@@ -24,6 +24,9 @@ ACK_GUARD: Final = 0.04
 """Seconds: two feedback intervals of 10 ms, and as much for a busy peer. A 10 ms line is suspected
 after 70 ms; with 100 ms more, a call beside the transfer stutters (study, section 5.8)."""
 MOST_ACK_PATIENCE: Final = 1.0
+SIGN_OF_LIFE: Final = 0.05
+"""Seconds for which anything that comes by a path shows that the line works, while acks are up to
+twice as late as they may be: a queue that has suddenly become long delays those as well."""
 FULL_QUEUE: Final = 0.02
 """Seconds of queue above which a loss is our own overflow of it, and not held against the line."""
 LEAST_STANDING: Final = 0.03
@@ -280,7 +283,11 @@ class Path:
         since = self.ledger.waiting_since(2)
         if since is None and not self._has_doubted:
             since = self.ledger.waiting_since(1)
-        return None if since is None else since + self._ack_patience()
+        if since is None:
+            return None
+        patience = self._ack_patience()
+        until = min(self.arrivals.arrived_at + SIGN_OF_LIFE, since + 2 * patience)
+        return max(since + patience, until)
 
     def _ack_patience(self) -> float:
         """Return how long an ack may take on a line that works (bonding study, section 4.7)."""

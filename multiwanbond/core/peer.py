@@ -315,6 +315,7 @@ class Peer:
             received_packets=0,
             received_bytes=0,
             repaired_packets=0,
+            copied_packets=0,
             queued_bytes=0,
             shed_packets=0,
             unsendable_packets=self._unsendable_packets,

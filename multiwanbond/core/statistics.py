@@ -75,6 +75,8 @@ class PeerStatistics:
     received_bytes: int
     repaired_packets: int
     """Packets sent again because they were lost, or their path fell silent."""
+    copied_packets: int
+    """Urgent packets that left by two paths at once, since one of them might have been late."""
     queued_bytes: int
     """Inner bytes that wait for a path with room."""
     shed_packets: int

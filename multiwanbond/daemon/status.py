@@ -77,6 +77,7 @@ def describe_peer(
         "sent_packets": peer.sent_packets,
         "received_packets": peer.received_packets,
         "repaired_packets": peer.repaired_packets,
+        "copied_packets": peer.copied_packets,
         "queued_bytes": peer.queued_bytes,
         "shed_packets": peer.shed_packets,
         "unsendable_packets": peer.unsendable_packets,

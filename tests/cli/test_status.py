@@ -34,6 +34,7 @@ STATUS: StatusDocument = {
             "sent_packets": 5,
             "received_packets": 6,
             "repaired_packets": 0,
+            "copied_packets": 0,
             "queued_bytes": 0,
             "shed_packets": 0,
             "unsendable_packets": 0,

@@ -11,6 +11,7 @@ from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondClosed, BondOpened, CloseReason, PathAddressChanged
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.statistics import PeerStatistics
+from multiwanbond.core.wire import DatagramType
 from multiwanbond.errors import DropReason
 
 from .pair import CLIENT_IP, SERVER, SERVER_IP, Pair, settings, udp_packet
@@ -248,6 +249,31 @@ def test_the_peer_is_told_of_a_wan_that_lost_its_link(pair: Pair) -> None:
     pair.run(0.1)
 
     assert pair.received("client") == down
+
+
+def both_ways(pair: Pair, seconds: float) -> None:
+    """Send 500 packets a second from either end."""
+    for number in range(round(seconds / 0.002)):
+        pair.send(udp_packet(b"up %d" % number))
+        down = udp_packet(b"down %d" % number, source=SERVER_IP, target=CLIENT_IP)
+        pair.send(down, from_client=False)
+        pair.run(0.002)
+
+
+@pytest.mark.parametrize(("seconds", "suspicions"), [(0.11, 0), (0.25, 1)])
+def test_acks_may_be_late_for_a_while_on_a_path_by_which_packets_come(
+    pair: Pair, seconds: float, suspicions: int
+) -> None:
+    pair.run(1)
+    both_ways(pair, 0.5)
+
+    is_ack = DatagramType.CONTROL
+    pair.drop = lambda up, _wan, data: not up and data[0] >> 4 == is_ack
+    both_ways(pair, seconds)
+    pair.drop = lambda _up, _wan, _data: False
+    both_ways(pair, 0.2)
+
+    assert peer_of(pair.client).paths[0].suspicions == suspicions
 
 
 def test_paths_that_work_are_never_suspected(pair: Pair) -> None:

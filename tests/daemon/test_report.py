@@ -62,6 +62,7 @@ def peer_statistics(*, sent: int, received: int) -> PeerStatistics:
         received_packets=6,
         received_bytes=received,
         repaired_packets=0,
+        copied_packets=0,
         queued_bytes=0,
         shed_packets=0,
         unsendable_packets=0,
