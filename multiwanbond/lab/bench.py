@@ -54,6 +54,8 @@ class Flow:
     resent: int
     began: float = 0.0
     """When the receiver began to count, by the clock of the emulator too."""
+    traces_began: float = 0.0
+    """When lines of changing rate had their first one, by that clock."""
     spurious: int | None = None
     """Packets that arrived after they had been declared lost; only QUIC's end knows."""
     delivered: int = 0
@@ -196,16 +198,16 @@ def early_ends(got: dict[str, Any], sent: dict[str, Any], end: float) -> tuple[s
     return by_sender + by_receiver[len(by_sender) :]
 
 
-def ceiling_of(scenario: Scenario, scale: float, plan: BenchPlan, began: float) -> float:
-    """Return what the lines could carry after headers in a run's time after the warm-up.
-
-    A rate trace follows the clock, not the run, so runs differ in what they can reach.
-    """
+def ceiling_of(scenario: Scenario, scale: float, plan: BenchPlan, flow: Flow) -> float:
+    """Return what the lines could carry after headers in a flow's time after the warm-up."""
+    began = flow.began
     span = Span(began + warm_up(plan.seconds), began + plan.seconds)
     total = 0.0
     for wan, spec in enumerate(specs_of(scenario, scale)):
         link = spec.to_server if plan.is_upload else spec.to_client
         assert link is not None
+        if isinstance(link.rate, RateTrace):
+            link = replace(link, rate=replace(link.rate, start=flow.traces_began))
         black = [
             event
             for event in scenario.happenings

@@ -53,7 +53,7 @@ def measure(name: str, scenario: Scenario, plan: BenchPlan) -> BenchFigures:
     """
     scale = scale_of(scenario)
     runs = tuple(_run_once(scenario, scale, plan, seed) for seed in range(1, plan.runs + 1))
-    ceilings = [ceiling_of(scenario, scale, plan, run.bond.began) for run in runs]
+    ceilings = [ceiling_of(scenario, scale, plan, run.bond) for run in runs]
     return BenchFigures(
         name=name,
         scale=scale,
@@ -194,6 +194,8 @@ def _bulk(
     ends: list[End] = []
     sending = lab.client if plan.is_upload else lab.server
     before = tcp_counters(sending)
+    # So that whatever is compared meets the same rates.
+    traces_began = lab.begin_traces()
     try:
         ends.append(
             _start(lab.server, plan, plan.seconds, "listen", roles[0], *where, module=module)
@@ -219,6 +221,7 @@ def _bulk(
         longest_stall=got["longest_stall"],
         resent=sent["resent"],
         began=got["began"],
+        traces_began=traces_began,
         spurious=sent.get("spurious"),
         delivered=sum(got["bins"]),
         timeouts=sent.get("timeouts", counted["TCPTimeouts"]),

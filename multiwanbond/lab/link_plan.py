@@ -18,7 +18,7 @@ def settings_from(document: dict[str, Any]) -> LinkSettings:
     """Return the settings `settings_to` wrote."""
     rate, burst, policer = document["rate"], document["burst_loss"], document["policer"]
     if isinstance(rate, dict):
-        rate = RateTrace(rates=tuple(rate["rates"]), step=rate["step"])
+        rate = RateTrace(rates=tuple(rate["rates"]), step=rate["step"], start=rate["start"])
     nested = {
         "rate": rate,
         "burst_loss": BurstLoss(**burst) if burst else None,

@@ -11,6 +11,7 @@ a plain veth pair, which carries what the CPU can.
 """
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +21,7 @@ from multiwanbond.errors import PlatformError
 from multiwanbond.lab.emulator_process import EmulatorProcess, WanPlan
 from multiwanbond.lab.link_plan import DIRECTIONS
 from multiwanbond.lab.namespaces import Namespace, Run
-from multiwanbond.sim.links import LinkSettings
+from multiwanbond.sim.links import LinkSettings, RateTrace
 
 # Chosen by us, from the ranges for private use (RFC 1918, RFC 4193) and documentation (RFC 5737,
 # RFC 3849), so that a leak would be noticed and harm nobody.
@@ -224,6 +225,14 @@ class Topology:
     def freeze(self, number: int) -> None:
         """Make a WAN hold all packets until it is restored."""
         self.change(number, is_frozen=True)
+
+    def begin_traces(self) -> float:
+        """Let every changing rate begin with its first entry; return when, by `time.monotonic`."""
+        now = time.monotonic()
+        for (number, direction), settings in list(self._links.items()):
+            if isinstance(settings.rate, RateTrace):
+                self.change(number, direction, rate=dataclasses.replace(settings.rate, start=now))
+        return now
 
     def statistics(self) -> dict[str, Any]:
         """Return the links' counters: `["wan1"]["to_server"]["delivered"]`, ..."""

@@ -53,6 +53,16 @@ class RateTrace:
     """Bytes per second, all positive."""
     step: float
     """Seconds."""
+    start: float = 0.0
+    """When the first entry holds, by the clock of the link; not later than any packet."""
+
+    def at(self, index: int) -> tuple[float, float]:
+        """Return the rate of the step of that number from 0, and when the step ends."""
+        return self.rates[index % len(self.rates)], self.start + (index + 1) * self.step
+
+    def index(self, now: float) -> int:
+        """Return the number of the step that holds `now`."""
+        return int((now - self.start) / self.step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,9 +312,9 @@ class Link(Generic[Item]):
 def _time_through(trace: RateTrace, start: float, size: float) -> float:
     """Return when `size` bytes that begin at `start` have gone through a changing rate."""
     # Counted in whole steps: adding them up as floats could stop short of a boundary for ever.
-    index = int(start / trace.step)
+    index = trace.index(start)
     while True:
-        rate, end = trace.rates[index % len(trace.rates)], (index + 1) * trace.step
+        rate, end = trace.at(index)
         room = rate * (end - start)
         if room >= size:
             return start + size / rate

@@ -253,12 +253,10 @@ def capacity(link: LinkSettings, span: Span, outages: Sequence[Happening], start
 
 
 def _mean_of_trace(trace: RateTrace, span: Span) -> float:
-    first, last = int(span.start / trace.step), int(span.end / trace.step)
-    carried = sum(
-        trace.rates[index % len(trace.rates)]
-        * span.overlap(index * trace.step, (index + 1) * trace.step)
-        for index in range(first, last + 1)
-    )
+    carried = 0.0
+    for index in range(trace.index(span.start), trace.index(span.end) + 1):
+        rate, end = trace.at(index)
+        carried += rate * span.overlap(end - trace.step, end)
     return carried / span.length
 
 

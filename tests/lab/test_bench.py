@@ -39,6 +39,7 @@ from multiwanbond.sim.scenarios import SCENARIOS, Scenario
 from multiwanbond.sim.scoreboard import Traffic
 
 MBIT = 1e6 / 8
+NO_FLOW = Flow(goodput=0.0, ramp=None, longest_stall=0.0, resent=0)
 
 
 def one_run(goodput: float, *, mptcp: float | None = None, cpu: float = 0.5) -> OneRun:
@@ -101,10 +102,21 @@ def test_the_ceiling_is_lower_by_what_a_black_out_takes() -> None:
     plan = BenchPlan(seconds=9.0)
     whole = replace(SCENARIOS["failover_best"], happenings=())
 
-    struck = ceiling_of(SCENARIOS["failover_best"], 1.0, plan, 0.0)
+    struck = ceiling_of(SCENARIOS["failover_best"], 1.0, plan, NO_FLOW)
 
     lost = 100 * MBIT * 3 / 8 * plan.traffic.payload_share
-    assert struck == pytest.approx(ceiling_of(whole, 1.0, plan, 0.0) - lost)
+    assert struck == pytest.approx(ceiling_of(whole, 1.0, plan, NO_FLOW) - lost)
+
+
+def test_the_ceiling_of_changing_lines_is_that_of_the_time_of_the_run() -> None:
+    plan = BenchPlan(seconds=4.0)
+
+    def ceiling(began: float, traces_began: float) -> float:
+        flow = replace(NO_FLOW, began=began, traces_began=traces_began)
+        return ceiling_of(SCENARIOS["two_lte"], 1.0, plan, flow)
+
+    assert ceiling(0.2, 0.0) == pytest.approx(ceiling(1234.7, 1234.5))
+    assert ceiling(0.2, 0.0) != pytest.approx(ceiling(5.2, 0.0), rel=0.01)
 
 
 def test_a_sparse_flow_is_judged_by_when_its_datagrams_were_sent() -> None:

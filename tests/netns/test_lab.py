@@ -27,7 +27,7 @@ from multiwanbond.lab.topology import (
     three_unequal_lines,
 )
 from multiwanbond.lab.traffic import Transfer
-from multiwanbond.sim.links import LinkSettings
+from multiwanbond.sim.links import LinkSettings, RateTrace
 
 from .conftest import BuildLab
 from .remains import remains_of
@@ -137,6 +137,21 @@ def test_a_black_out_leaves_the_other_wans_alone(lab: Topology) -> None:
 
     assert len(ping(lab, lab.wan(1))) == 5
     assert len(ping(lab, lab.wan(3))) == 5
+
+
+def test_a_changing_rate_begins_anew_when_told_to(build_lab: BuildLab) -> None:
+    # Half a second in which a ping passes at once, then a long time in which it takes a minute.
+    trace = RateTrace(rates=(1e6, *(59 * [1.0])), step=0.5)
+    link = LinkSettings(rate=trace, delay=0.001)
+    lab = build_lab([WanSpec(to_server=link, to_client=LinkSettings(rate=1e6, delay=0.001))])
+
+    passed = []
+    for _ in range(3):
+        lab.begin_traces()
+        passed.append(ping(lab, lab.wan(1), count=1))
+        time.sleep(0.5)
+
+    assert [len(times) for times in passed] == [1, 1, 1]
 
 
 def test_a_frozen_line_holds_what_it_has_and_delivers_it_later(build_lab: BuildLab) -> None:

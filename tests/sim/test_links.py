@@ -206,6 +206,16 @@ def test_a_rate_trace_is_followed_across_its_steps() -> None:
     ]
 
 
+def test_a_rate_trace_begins_when_it_says() -> None:
+    trace = RateTrace(rates=(1000.0, 100.0), step=1.0, start=7.25)
+    link = make_link(LinkSettings(rate=trace, delay=0.0))
+
+    link.push(0, 1000, 7.25)
+    link.push(1, 100, 7.25)
+
+    assert arrivals(link, 20.0) == [(8.25, 0), (9.25, 1)]
+
+
 def test_a_policer_passes_its_bucket_and_then_its_rate() -> None:
     policer = Policer(rate=1000.0, bucket=2000)
     link = make_link(LinkSettings(rate=None, delay=0.0, policer=policer))
