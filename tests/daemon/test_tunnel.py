@@ -53,7 +53,9 @@ async def test_the_full_tunnel_is_routed_once_the_server_is_known(
     await wait_until(lambda: "route 0.0.0.0/0" in sites.client.standing)
 
     assert not routed_early
-    assert [wan["waiting_for"] for wan in client.status()["wans"]] == [None, None]
+    await wait_until(
+        lambda: [wan["waiting_for"] for wan in client.status()["wans"]] == [None, None]
+    )
 
 
 async def test_a_name_that_does_not_resolve_is_what_the_wans_wait_for(

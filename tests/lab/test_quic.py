@@ -146,6 +146,5 @@ def test_reordering_is_taken_for_loss_and_collapses_it() -> None:
 
     even, uneven = rates
     print(f"{even / MBIT:.1f} and {uneven / MBIT:.1f} Mbit/s; spurious: {spurious}")
-    assert even > 0.5 * 40 * MBIT
     assert uneven < even / 3
     assert spurious[0] < spurious[1]
