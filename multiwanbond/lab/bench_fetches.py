@@ -7,19 +7,17 @@ thus knows from one kind of fetch what its lines can take at the next.
 
 import json
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from multiwanbond.errors import PlatformError
-from multiwanbond.lab import processes
+from multiwanbond.lab import processes, programs
 from multiwanbond.lab.bench import percentile, scale_of, specs_of
-from multiwanbond.lab.bond import SERVER_INNER_IPV4, Bond
+from multiwanbond.lab.bench_run import connected_bond
+from multiwanbond.lab.bond import SERVER_INNER_IPV4
 from multiwanbond.lab.namespaces import Namespace, inside
 from multiwanbond.lab.topology import Topology
 from multiwanbond.sim.fetches import (
@@ -43,8 +41,6 @@ PINGS: Final = 25
 PING_INTERVAL: Final = 0.1
 _PING_PATIENCE: Final = 1.0
 _PORT: Final = 5202
-_SETTLE: Final = 1.0
-"""Seconds for the paths' first probes once the bond is connected."""
 _MARGIN: Final = 30.0
 """Seconds for a test program to start and end on a busy machine."""
 _NO_METRICS: Final = Path("/proc/sys/net/ipv4/tcp_no_metrics_save")
@@ -174,13 +170,12 @@ def measure(name: str, scenario: Scenario, plan: FetchPlan) -> KernelFetches:
     with Topology(specs_of(scenario, scale), purpose="bench") as lab:
         for namespace in (lab.server, lab.client):
             _forget_connections(namespace)
-        serving = _serve(lab.server, plan.congestion)
+        congestion = f"--congestion={plan.congestion}"
+        serving = programs.start(lab.server, "fetch_end", "serve", str(_PORT), congestion)
         try:
+            serving.wait_ready()
             lines = tuple(_measure_way(lab.client, wan.gateway_ipv4, plan) for wan in lab.wans)
-            bond = Bond(lab)
-            bond.start()
-            bond.wait_connected()
-            time.sleep(_SETTLE)
+            connected_bond(lab)
             return KernelFetches(
                 name=name,
                 scale=scale,
@@ -190,7 +185,7 @@ def measure(name: str, scenario: Scenario, plan: FetchPlan) -> KernelFetches:
                 beside=_stream(lab.client, plan, is_beside_bulk=True),
             )
         finally:
-            processes.stop(serving)
+            processes.stop(serving.process)
 
 
 def _forget_connections(namespace: Namespace) -> None:
@@ -204,21 +199,6 @@ def _forget_connections(namespace: Namespace) -> None:
                 f"The kernel keeps {_NO_METRICS} in {namespace.name} as it was.",
                 "Repeated fetches would learn from each other. Is /proc/sys writable?",
             )
-
-
-def _serve(namespace: Namespace, congestion: str) -> "subprocess.Popen[str]":
-    """Return the process that answers requests at all addresses of a namespace."""
-    process = namespace.start(
-        *_program("serve", str(_PORT), f"--congestion={congestion}"), stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    if not process.stdout.readline():
-        processes.stop(process)
-        raise PlatformError(
-            f"The test program cannot serve on port {_PORT} in {namespace.name}.",
-            "What it wrote above says why.",
-        )
-    return process
 
 
 def _measure_way(client: Namespace, host: str, plan: FetchPlan) -> Way:
@@ -271,13 +251,9 @@ def _stream(client: Namespace, plan: FetchPlan, *, is_beside_bulk: bool = False)
 
 def _ask(client: Namespace, *arguments: str, within: float) -> Said:
     """Be the asking end to its end."""
-    done = client.run(*_program(*arguments), timeout=within + _MARGIN)
+    done = client.run(*programs.command("fetch_end", *arguments), timeout=within + _MARGIN)
     said: dict[str, Any] = json.loads(done.stdout)
     return said_of(said)
-
-
-def _program(*arguments: str) -> Sequence[str]:
-    return (sys.executable, "-m", "multiwanbond.lab.fetch_end", *arguments)
 
 
 def said_of(document: dict[str, Any]) -> Said:

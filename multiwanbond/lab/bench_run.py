@@ -1,18 +1,13 @@
 """One run of a scenario in a lab of its own: the lines alone, MPTCP, and the bond."""
 
-import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from multiwanbond.errors import PlatformError
-from multiwanbond.lab import processes
+from multiwanbond.lab import processes, programs
 from multiwanbond.lab.bench import (
     BenchFigures,
     BenchPlan,
@@ -32,6 +27,7 @@ from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
 from multiwanbond.lab.line_return import ReturnWatch
 from multiwanbond.lab.meters import cpu_seconds, tcp_counters
 from multiwanbond.lab.namespaces import Namespace
+from multiwanbond.lab.programs import Program
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
 from multiwanbond.sim.scenarios import Incident, Scenario, mean_rate
 from multiwanbond.sim.scoreboard import Traffic
@@ -134,47 +130,15 @@ def _enable_mptcp(lab: Topology) -> None:
     )
 
 
-@dataclass(slots=True)
-class End:
-    """A test program and what it says."""
-
-    process: subprocess.Popen[str]
-
-    def wait_ready(self) -> None:
-        """Return when it listens."""
-        self._line("is_ready")
-
-    def outcome(self, key: str) -> dict[str, Any]:
-        """Return its last word, which has `key`."""
-        return self._line(key)
-
-    def _line(self, key: str) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        said: dict[str, Any] = json.loads(line) if line else {}
-        if key not in said:
-            raise PlatformError(
-                f"A test program failed: {said.get('error', 'it says nothing')}.",
-                "Is the machine too busy, or the run too short for its lines?",
-            )
-        return said
-
-
 def _start(
     namespace: Namespace,
     plan: BenchPlan,
     seconds: float,
     *arguments: str,
     module: str = "bench_end",
-) -> End:
+) -> Program:
     more = (f"--seconds={seconds}", f"--flows={plan.flows}", f"--congestion={plan.congestion}")
-    return start_program(namespace, module, *arguments, *more)
-
-
-def start_program(namespace: Namespace, module: str, *arguments: str) -> End:
-    """Start a test program of the lab in a namespace."""
-    program = (sys.executable, "-m", f"multiwanbond.lab.{module}")
-    return End(namespace.start(*program, *arguments, stdout=subprocess.PIPE))
+    return programs.start(namespace, module, *arguments, *more)
 
 
 def _bulk(
@@ -191,7 +155,7 @@ def _bulk(
     is_quic = protocol == Traffic.QUIC.value
     module = "quic_end" if is_quic else "bench_end"
     where = (*(() if is_quic else (protocol,)), host, str(_PORT))
-    ends: list[End] = []
+    ends: list[Program] = []
     sending = lab.client if plan.is_upload else lab.server
     before = tcp_counters(sending)
     # So that whatever is compared meets the same rates.
@@ -273,7 +237,7 @@ def _bulk_and_sparse(
     host = SERVER_INNER_IPV4 if plan.is_upload else CLIENT_INNER_IPV4
     length = IDLE + plan.seconds
     where = ("udp", host, str(_SPARSE_PORT))
-    ends: list[End] = []
+    ends: list[Program] = []
     try:
         ends.append(_start(namespaces[1], plan, length + 1, "listen", "receive", *where))
         ends[0].wait_ready()

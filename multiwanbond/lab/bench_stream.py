@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from multiwanbond.lab import processes
+from multiwanbond.lab import processes, programs
 from multiwanbond.lab.bench import median_of, percentile, scale_of, specs_of
-from multiwanbond.lab.bench_run import End, connected_bond, play, start_program
+from multiwanbond.lab.bench_run import connected_bond, play
 from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4
+from multiwanbond.lab.programs import Program
 from multiwanbond.lab.topology import Topology
 from multiwanbond.sim.scenarios import SCENARIOS, Incident, Scenario
 
@@ -97,14 +98,16 @@ def _run_once(lab: Topology, scenario: Scenario, plan: StreamPlan) -> StreamRun:
     length = _WARM_UP + plan.seconds
     where = ("udp", host, str(_PORT))
     how = (f"--size={SIZE}", f"--interval={INTERVAL}")
-    ends: list[End] = []
+    ends: list[Program] = []
     try:
         ends.append(
-            start_program(sink, "bench_end", "listen", "receive", *where, f"--seconds={length + 1}")
+            programs.start(
+                sink, "bench_end", "listen", "receive", *where, f"--seconds={length + 1}"
+            )
         )
         ends[0].wait_ready()
         ends.append(
-            start_program(
+            programs.start(
                 source, "bench_end", "connect", "send", *where, *how, f"--seconds={length}"
             )
         )

@@ -8,7 +8,6 @@ end if the size is 0.
 
 import argparse
 import errno
-import json
 import os
 import selectors
 import socket
@@ -21,6 +20,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+
+from multiwanbond.lab.bench_end import say
 
 ENDLESS: Final = 0
 """The size to ask for where a download is to go on until the client has enough."""
@@ -42,7 +43,7 @@ _PING_SIZE: Final = 56
 def serve(port: int, congestion: str) -> None:
     """Answer every request at any address of ours, for ever."""
     with listen(port, congestion) as server:
-        _say({"is_ready": True})
+        say({"is_ready": True})
         while True:
             peer, _ = server.accept()
             threading.Thread(target=answer, args=(peer,), daemon=True).start()
@@ -257,11 +258,6 @@ def _echo(kind: int, identifier: int, number: int) -> bytes:
 # --- the process ---------------------------------------------------------------------------------
 
 
-def _say(document: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fetch_end")
     roles = parser.add_subparsers(dest="role", required=True)
@@ -292,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.role == "serve":
             serve(chosen.port, chosen.congestion)
         roles = {"groups": ask_in_groups, "stream": ask_in_a_stream, "ping": ping}
-        _say(roles[chosen.role](chosen))
+        say(roles[chosen.role](chosen))
     except OSError as exc:
         sys.stderr.write(f"{type(exc).__name__}: {exc}\n")
         return 1

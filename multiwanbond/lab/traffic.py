@@ -3,13 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from multiwanbond.errors import PlatformError
-from multiwanbond.lab import processes
+from multiwanbond.lab import processes, programs
 from multiwanbond.lab.namespaces import Namespace
 
 PORT: Final = 5555
@@ -44,7 +43,7 @@ class _End:
 
     def __init__(self, namespace: Namespace, *arguments: str) -> None:
         self._process = namespace.start(
-            sys.executable, "-m", "multiwanbond.lab.transfer", *arguments, stdout=subprocess.PIPE
+            *programs.command("transfer", *arguments), stdout=subprocess.PIPE
         )
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
