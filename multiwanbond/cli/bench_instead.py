@@ -133,10 +133,11 @@ def _measure_stream(args: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 
 def _measure_idle(args: argparse.Namespace, say: Say) -> dict[str, Any]:
-    from multiwanbond.lab import bench_idle
+    from multiwanbond.lab import bench_idle, bench_idle_report
     from multiwanbond.sim.scenarios import SCENARIOS
 
     plan = bench_idle.IdlePlan(seconds=args.seconds, runs=args.runs)
-    results = measure_each(args.scenario or SCENARIOS, plan, bench_idle.measure, bench_idle, say)
-    say("\n" + "\n".join(bench_idle.LEGEND))
-    return bench_idle.document(results)
+    names = args.scenario or SCENARIOS
+    results = measure_each(names, plan, bench_idle.measure, bench_idle_report, say)
+    say("\n" + "\n".join(bench_idle_report.LEGEND))
+    return bench_idle_report.document(results)

@@ -16,7 +16,7 @@ from multiwanbond.lab.bench_end import BIN
 from multiwanbond.lab.line_return import Returned
 from multiwanbond.lab.topology import WanSpec
 from multiwanbond.sim.links import LinkSettings, RateTrace
-from multiwanbond.sim.scenarios import Incident, Scenario
+from multiwanbond.sim.scenarios import Scenario
 from multiwanbond.sim.scoreboard import InnerSender, Span, Traffic, capacity, warm_up
 
 TRUSTED_RATE: Final = 300e6 / 8
@@ -208,11 +208,7 @@ def ceiling_of(scenario: Scenario, scale: float, plan: BenchPlan, flow: Flow) ->
         assert link is not None
         if isinstance(link.rate, RateTrace):
             link = replace(link, rate=replace(link.rate, start=flow.traces_began))
-        black = [
-            event
-            for event in scenario.happenings
-            if event.wan == wan and event.incident is Incident.BLACK_OUT
-        ]
+        black = [one for one in scenario.black_outs if one.wan == wan]
         total += capacity(link, span, black, began)
     return total * plan.traffic.payload_share
 

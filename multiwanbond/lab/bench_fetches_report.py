@@ -1,11 +1,10 @@
 """How the kernel's short fetches are shown: the simulator's table and pings, JSON for machines."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from multiwanbond.lab import bench_table
 from multiwanbond.lab.bench import TRUSTED_RATE
 from multiwanbond.lab.bench_fetches import FetchPlan, KernelFetches
 from multiwanbond.sim import fetches_report
@@ -24,10 +23,7 @@ LEGEND: Final = (
 
 def title(plan: FetchPlan) -> str:
     """Return what is run, and on what, in words."""
-    return (
-        f"Linux {os.uname().release}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n"
-        f"{plan.congestion}, short fetches, medians of {plan.repeats}"
-    )
+    return f"{bench_table.machine()}\n{plan.congestion}, short fetches, medians of {plan.repeats}"
 
 
 def row(figures: KernelFetches) -> str:
@@ -35,15 +31,13 @@ def row(figures: KernelFetches) -> str:
     cells = fetches_report.row_of(figures.name, figures.fetches, figures.page, figures.disturbance)
     ping = f"{1000 * figures.ping.bond:7.1f}{1000 * figures.ping.best_line:7.1f}"
     given_up = f"  given up: {figures.given_up}" if figures.given_up else ""
-    scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
-    return f"{cells}{ping}{given_up}{scaled}"
+    return f"{cells}{ping}{given_up}{bench_table.scale_remark(figures.scale)}"
 
 
 def document(results: Sequence[tuple[FetchPlan, KernelFetches]]) -> dict[str, Any]:
     """Return the results as a JSON object: seconds, bytes, multiples, and all that was measured."""
     return {
-        "kernel": os.uname().release,
-        "python": platform.python_version(),
+        **bench_table.origin(),
         "trusted_rate": TRUSTED_RATE,
         "fetches": [_run(plan, figures) for plan, figures in results],
     }

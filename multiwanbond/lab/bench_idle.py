@@ -1,12 +1,8 @@
 """What a bond costs while nobody uses it: processor time and memory of both daemons."""
 
-import os
-import platform
-import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from multiwanbond.lab.bench import specs_of
 from multiwanbond.lab.bench_run import connected_bond
@@ -14,15 +10,6 @@ from multiwanbond.lab.meters import cpu_seconds, resident_memory
 from multiwanbond.lab.topology import Topology
 from multiwanbond.sim.scenarios import Scenario
 
-HEADER: Final = (
-    "                     CPU s per min     memory in MB\n"
-    "scenario       WANs  client  server  client  server"
-)
-LEGEND: Final = (
-    "CPU: user and system time of each daemon, over a bond that carries nothing; nothing befalls "
-    "the lines.",
-    "memory: resident, shared libraries included, at the end.",
-)
 _MINUTE: Final = 60.0
 
 
@@ -87,32 +74,3 @@ def _run_once(scenario: Scenario, plan: IdlePlan, seed: int) -> IdleRun:
             for pid, spent in zip(pids, before, strict=True)
         )
         return IdleRun(client=client, server=server)
-
-
-def title(plan: IdlePlan) -> str:
-    """Return what is run, and on what, in words."""
-    return (
-        f"Linux {os.uname().release}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n"
-        f"idle, medians of {plan.runs} runs of {plan.seconds:g} s"
-    )
-
-
-def row(figures: IdleFigures) -> str:
-    """Return a line of the table."""
-    ends = [[run.client for run in figures.runs], [run.server for run in figures.runs]]
-    cpu = [statistics.median(one.cpu_per_minute for one in costs) for costs in ends]
-    memory = [statistics.median(one.memory for one in costs) / 1e6 for costs in ends]
-    return (
-        f"{figures.name:<14}{figures.wans:5d}"
-        + "".join(f"{value:8.2f}" for value in cpu)
-        + "".join(f"{value:8.1f}" for value in memory)
-    )
-
-
-def document(results: Sequence[tuple[IdlePlan, IdleFigures]]) -> dict[str, Any]:
-    """Return the results as a JSON object: seconds and bytes."""
-    return {
-        "kernel": os.uname().release,
-        "python": platform.python_version(),
-        "idle": [{**asdict(plan), **asdict(figures)} for plan, figures in results],
-    }

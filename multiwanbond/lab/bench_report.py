@@ -1,12 +1,11 @@
 """How the lab's scoreboard is shown: a table for people, JSON for machines, bars for a chart."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import inf
 from typing import Any, Final
 
+from multiwanbond.lab import bench_table
 from multiwanbond.lab.bench import TRUSTED_RATE, BenchFigures, BenchPlan, why_no_mptcp
 from multiwanbond.lab.line_return import SHARE
 from multiwanbond.sim.scoreboard import Traffic
@@ -39,7 +38,7 @@ def title(plan: BenchPlan) -> str:
     direction = "up" if plan.is_upload else "down"
     reason = why_no_mptcp(plan.traffic)
     lines = [
-        f"Linux {os.uname().release}, Python {platform.python_version()}, {os.cpu_count()} CPUs; "
+        f"{bench_table.machine()}; "
         f"emulated lines are trusted up to {_mbit(TRUSTED_RATE):.0f} Mbit/s together",
         f"{_sender(plan)}, {flows} {direction}, medians of {plan.runs} runs of {plan.seconds:g} s",
     ]
@@ -84,11 +83,9 @@ def row(figures: BenchFigures) -> str:
 
 def _remarks(figures: BenchFigures) -> str:
     """Return what must be known of a row before its figures are believed."""
-    scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
     early = figures.ended_early
-    return (
-        scaled + _back(figures.returned) + (f"  ENDED EARLY: {', '.join(early)}" if early else "")
-    )
+    ended = f"  ENDED EARLY: {', '.join(early)}" if early else ""
+    return bench_table.scale_remark(figures.scale) + _back(figures.returned) + ended
 
 
 def _back(returned: float | None) -> str:
@@ -100,8 +97,7 @@ def _back(returned: float | None) -> str:
 def document(results: Sequence[tuple[BenchPlan, BenchFigures]]) -> dict[str, Any]:
     """Return the results as a JSON object: seconds, bytes, shares of 1."""
     return {
-        "kernel": os.uname().release,
-        "python": platform.python_version(),
+        **bench_table.origin(),
         "trusted_rate": TRUSTED_RATE,
         "mptcp_left_out": why_no_mptcp(),
         "scenarios": [

@@ -12,7 +12,7 @@ from multiwanbond.lab.bench_run import connected_bond, play
 from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4
 from multiwanbond.lab.programs import Program
 from multiwanbond.lab.topology import Topology
-from multiwanbond.sim.scenarios import SCENARIOS, Incident, Scenario
+from multiwanbond.sim.scenarios import SCENARIOS, Scenario
 
 SIZE: Final = 200
 """Bytes of a datagram's payload."""
@@ -69,12 +69,7 @@ class StreamFigures:
 
 def default_scenarios() -> list[str]:
     """Return the names of the standard scenarios in which a line goes black."""
-    return [name for name, scenario in SCENARIOS.items() if _black_outs(scenario)]
-
-
-def _black_outs(scenario: Scenario) -> list[float]:
-    """Return when lines go black, in seconds from the begin."""
-    return [one.start for one in scenario.happenings if one.incident is Incident.BLACK_OUT]
+    return [name for name, scenario in SCENARIOS.items() if scenario.black_outs]
 
 
 def measure(name: str, scenario: Scenario, plan: StreamPlan) -> StreamFigures:
@@ -118,7 +113,7 @@ def _run_once(lab: Topology, scenario: Scenario, plan: StreamPlan) -> StreamRun:
     finally:
         for end in ends:
             processes.stop(end.process)
-    black_outs = [begin + start for start in _black_outs(scenario)]
+    black_outs = [begin + one.start for one in scenario.black_outs]
     return stream_of(sent, arrived, begin, begin + plan.seconds, black_outs)
 
 

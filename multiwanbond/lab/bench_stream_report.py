@@ -1,11 +1,10 @@
 """How the bench's streams are shown: a table for people, JSON for machines."""
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from multiwanbond.lab import bench_table
 from multiwanbond.lab.bench import TRUSTED_RATE
 from multiwanbond.lab.bench_stream import (
     INTERVAL,
@@ -31,7 +30,7 @@ def title(plan: StreamPlan) -> str:
     """Return what is run, and on what, in words."""
     direction = "up" if plan.is_upload else "down"
     return (
-        f"Linux {os.uname().release}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n"
+        f"{bench_table.machine()}\n"
         f"stream {direction}, medians of {plan.runs} runs of {plan.seconds:g} s"
     )
 
@@ -50,18 +49,17 @@ def row(figures: StreamFigures) -> str:
             lambda run: run.late_after,
         )
     )
-    scaled = "" if figures.scale == 1 else f"  rates x {figures.scale:.2f}"
     return (
         f"{figures.name:<14}{sent:7.0f}{'-' if delay is None else f'{1000 * delay:.0f}':>5}"
-        f"{lost:7.0f}{late:7.0f}{1000 * gap:8.0f}{lost_after:7.0f}{late_after:7.0f}{scaled}"
+        f"{lost:7.0f}{late:7.0f}{1000 * gap:8.0f}{lost_after:7.0f}{late_after:7.0f}"
+        f"{bench_table.scale_remark(figures.scale)}"
     )
 
 
 def document(results: Sequence[tuple[StreamPlan, StreamFigures]]) -> dict[str, Any]:
     """Return the results as a JSON object: seconds, and numbers of datagrams."""
     return {
-        "kernel": os.uname().release,
-        "python": platform.python_version(),
+        **bench_table.origin(),
         "trusted_rate": TRUSTED_RATE,
         "streams": [{**asdict(plan), **asdict(figures)} for plan, figures in results],
     }

@@ -61,6 +61,11 @@ class Scenario:
         """Sum of the lines' mean rates from the client in bytes per second."""
         return sum(mean_rate(wan.up) for wan in self.wans)
 
+    @property
+    def black_outs(self) -> tuple[Happening, ...]:
+        """What of the happenings lets a line carry nothing."""
+        return tuple(one for one in self.happenings if one.incident is Incident.BLACK_OUT)
+
 
 def mean_rate(link: LinkSettings) -> float:
     """Return what a link carries at most over a long time, in bytes per second."""

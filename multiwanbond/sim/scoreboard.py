@@ -20,7 +20,7 @@ from .congestion import Controller, Cubic
 from .inner import PlainHost, plain_line
 from .links import LinkSettings, RateTrace
 from .network import WanLinks
-from .scenarios import Happening, Incident, Scenario, play
+from .scenarios import Happening, Scenario, play
 from .tcp import Transfer
 from .traffic import Stream
 from .world import World
@@ -262,11 +262,7 @@ def _mean_of_trace(trace: RateTrace, span: Span) -> float:
 
 def _line_capacity(scenario: Scenario, wan: int, plan: Plan, start: float, span: Span) -> float:
     links = scenario.wans[wan]
-    black = [
-        happening
-        for happening in scenario.happenings
-        if happening.wan == wan and happening.incident is Incident.BLACK_OUT
-    ]
+    black = [one for one in scenario.black_outs if one.wan == wan]
     return capacity(links.up if plan.is_upload else links.down, span, black, start)
 
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from multiwanbond.cli import main
-from multiwanbond.lab import bench_idle
+from multiwanbond.lab import bench_idle_report
 from multiwanbond.lab.bench_idle import Cost, IdleFigures, IdlePlan, IdleRun
 from multiwanbond.lab.meters import resident_memory
 
@@ -25,15 +25,15 @@ def figures(*client_cpu: float) -> IdleFigures:
 
 
 def test_a_row_shows_medians_of_both_daemons() -> None:
-    row = bench_idle.row(figures(0.5, 9.0, 0.75))
+    row = bench_idle_report.row(figures(0.5, 9.0, 0.75))
 
     assert row.split() == ["example", "2", "0.75", "0.25", "42.0", "30.0"]
 
 
 def test_the_document_is_json_with_every_run() -> None:
-    (idle,) = json.loads(json.dumps(bench_idle.document([(IdlePlan(), figures(0.5, 0.75))])))[
-        "idle"
-    ]
+    (idle,) = json.loads(
+        json.dumps(bench_idle_report.document([(IdlePlan(), figures(0.5, 0.75))]))
+    )["idle"]
 
     assert [run["client"]["cpu_per_minute"] for run in idle["runs"]] == [0.5, 0.75]
     assert idle["seconds"] == 10.0
