@@ -74,8 +74,8 @@ class RoundTrips:
         if len(self._sent) < MOST_RUNS:
             self._sent.append((end, now))
 
-    def due(self, ack: int, paths: Sequence[Path], now: float) -> float:
-        """Return when an ack is to go that came now."""
+    def due(self, ack: int, trips: Sequence[float], now: float) -> float:
+        """Return when an ack is to go that came now, given the round trips of the lines."""
         sent_at = None
         is_new = self._acked is None or sequence_step(ack, self._acked) > 0
         while self._sent and sequence_step(ack, self._sent[0][0]) >= 0:
@@ -84,7 +84,7 @@ class RoundTrips:
             sent_at = self._sent[0][1]  # it acknowledges a part of that run
         if is_new:
             self._acked = ack
-        due = now if sent_at is None else sent_at + self._wanted(paths, now)
+        due = now if sent_at is None else sent_at + self._wanted(trips, now)
         return max(due, self.held[-1][0]) if self.held else due
 
     def hold(self, burst: Burst, due: float) -> None:
@@ -99,11 +99,11 @@ class RoundTrips:
         self.held.clear()
         return bursts
 
-    def _wanted(self, paths: Sequence[Path], now: float) -> float:
+    def _wanted(self, trips: Sequence[float], now: float) -> float:
         if now - self._least_at < MEMORY:
             return self._least + ABOVE
         fallen = self._longest * (1 - (now - self._changed_at) / FADES_IN)
-        self._longest = max(_longest(paths, self._least), fallen)
+        self._longest = max(_longest(trips, self._least), fallen)
         self._changed_at = now
         return self._longest
 
@@ -134,7 +134,7 @@ class AckEqualiser:
         least = over.least_rtt
         if least is None or len(self._flows) >= MOST_FLOWS:
             return
-        if _longest(paths, least) <= (1 + LEAST_SKEW) * least:
+        if _longest(_round_trips(paths), least) <= (1 + LEAST_SKEW) * least:
             return
         key = reverse_key(over.flow.key)
         self._flows[key] = RoundTrips(over.flow, least, over.least_rtt_at, now)
@@ -151,19 +151,20 @@ class AckEqualiser:
         """Return what is to be delivered now, in order: without the acks that are early."""
         self._forget_paused(now)
         passed = self._take_due(now)
+        trips = _round_trips(paths)
         for burst in bursts:
-            trips = self._flows.get(flow_key(burst.packet))
-            fields = None if trips is None else tcp_fields(burst.packet)
-            if trips is None or fields is None:
+            followed = self._flows.get(flow_key(burst.packet))
+            fields = None if followed is None else tcp_fields(burst.packet)
+            if followed is None or fields is None:
                 passed.append(burst)
             elif not fields.is_pure_ack:
                 # What says more than a number waits for nothing, nor does it overtake.
-                passed += trips.take_all()
+                passed += followed.take_all()
                 passed.append(burst)
-            elif (due := trips.due(fields.ack, paths, now)) <= now:
+            elif (due := followed.due(fields.ack, trips, now)) <= now:
                 passed.append(burst)
             else:
-                trips.hold(burst, due)
+                followed.hold(burst, due)
                 self._next_at = min(self._next_at, due)
         return passed
 
@@ -191,7 +192,11 @@ class AckEqualiser:
         return None if self._next_at == inf else self._next_at
 
 
-def _longest(paths: Sequence[Path], least: float) -> float:
-    """Return the longest round trip of lines that may carry the flow."""
-    trips = (path.rtt.smoothed or 0.0 for path in worthwhile(paths, MOST_WINDOW))
+def _round_trips(paths: Sequence[Path]) -> list[float]:
+    """Return the round trips of the lines worth using for one flow."""
+    return [path.rtt.smoothed or 0.0 for path in worthwhile(paths, MOST_WINDOW)]
+
+
+def _longest(trips: Sequence[float], least: float) -> float:
+    """Return the longest of the round trips whose lines may carry the flow."""
     return max((trip for trip in trips if trip <= least + MOST_SKEW), default=0.0)

@@ -157,11 +157,11 @@ class Arrivals:
     """Received datagrams of one path, and the ack that reports them."""
 
     __slots__ = (
-        "_arrived_at",
         "_echo",
         "_is_folded",
         "_least_delay",
         "_ranges",
+        "arrived_at",
         "datagrams",
         "has_gap",
         "highest",
@@ -177,14 +177,10 @@ class Arrivals:
         self.datagrams = 0
         self.octets = 0
         self._echo = 0
-        self._arrived_at = 0.0
+        self.arrived_at = 0.0
+        """When the newest datagram came; 0 before the first."""
         self._least_delay: int | None = None
         self._is_folded = True  # nothing newer is still to be taken into account
-
-    @property
-    def arrived_at(self) -> float:
-        """When the newest datagram came; 0 before the first."""
-        return self._arrived_at
 
     def on_datagram(self, sequence: int, timestamp: int, octets: int, now: float) -> bool:
         """Count an authentic datagram; return True if it is the newest of its path."""
@@ -201,19 +197,19 @@ class Arrivals:
             if len(self._ranges) > MAX_RANGES:
                 del self._ranges[0]
         self.highest = sequence
-        if now != self._arrived_at:
+        if now != self.arrived_at:
             if not self._is_folded:
                 self._fold_delay()
-            self._arrived_at = now
+            self.arrived_at = now
         self._is_folded = False
         self._echo = timestamp
         return True
 
     def _fold_delay(self) -> None:
         """Take the newest datagram into account; of one batch it is the one delayed least."""
-        if not self._arrived_at:
+        if not self.arrived_at:
             return
-        delay = ticks(self._arrived_at) - self._echo & TIMESTAMP_MASK
+        delay = ticks(self.arrived_at) - self._echo & TIMESTAMP_MASK
         least = self._least_delay
         if least is None or (least - delay & TIMESTAMP_MASK) <= TIMESTAMP_MASK >> 1:
             self._least_delay = delay
@@ -256,10 +252,10 @@ class Arrivals:
             path_id=path_id,
             highest=self.highest % _COUNT_WRAP,
             echo=self._echo,
-            hold=min(int((now - self._arrived_at) / HOLD_UNIT), MAX_HOLD),
+            hold=min(int((now - self.arrived_at) / HOLD_UNIT), MAX_HOLD),
             datagrams=self.datagrams % _COUNT_WRAP,
             octets=self.octets % _COUNT_WRAP,
-            received_at=ticks(self._arrived_at) & TIMESTAMP_MASK,
+            received_at=ticks(self.arrived_at) & TIMESTAMP_MASK,
             least_delay=least_delay or 0,
             ranges=self._report_ranges(),
         )

@@ -1,7 +1,7 @@
 """Routing mode `adaptive`: a flow that proves to be bulk gets all paths, others the best one."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from multiwanbond.core.flow import Flow
 
@@ -36,17 +36,19 @@ class Adaptive:
     another only for what that one would deliver before its own path has got rid of the backlog.
     """
 
-    __slots__ = ("_bulk", "_bulk_before", "_bulk_since")
+    __slots__ = ("_bulk", "_bulk_before", "_bulk_since", "_paying", "_paying_for")
 
     def __init__(self) -> None:
         self._bulk: set[Flow] = set()
         self._bulk_before = 0
         self._bulk_since = 0.0
+        self._paying: Sequence[Any] = ()
+        self._paying_for: tuple[object, ...] = ()
 
     def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
         """Return the path for the next packets (see `Scheduler`)."""
         if not flow.is_young:
-            paying = worthwhile(paths, MOST_WINDOW * self._count_bulk(flow, now))
+            paying = self._worthwhile(flow, paths, now)
             return quickest_with_credit(near(paying) if flow.is_content else paying)
         path = home(flow, paths)
         if flow.path_id != path.path_id:
@@ -61,6 +63,14 @@ class Adaptive:
     def choose_at_once(self, flow: Flow, paths: Sequence[P], now: float) -> P:
         """Return the path that delivers a packet soonest (see `Scheduler`)."""
         return soonest(paths, now)
+
+    def _worthwhile(self, flow: Flow, paths: Sequence[P], now: float) -> Sequence[P]:
+        """Return the paths worth using; found once for all packets that leave at a time."""
+        count = self._count_bulk(flow, now)
+        if self._paying_for != (now, count, paths):
+            self._paying_for = (now, count, paths)
+            self._paying = worthwhile(paths, MOST_WINDOW * count)
+        return self._paying
 
     def _count_bulk(self, flow: Flow, now: float) -> int:
         """Return how many bulk flows there are, this one included."""
