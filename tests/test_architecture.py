@@ -14,6 +14,7 @@ LAYERS = [
     {"errors"},
     {"units"},
     {"options"},
+    {"native"},
     {"core"},
     {"config"},
     {"linux", "plugins", "control", "sim"},

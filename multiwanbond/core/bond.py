@@ -21,9 +21,10 @@ from multiwanbond.core.events import (
 from multiwanbond.core.feedback import Feedback, ack_of, quickest
 from multiwanbond.core.inbound import Inbound
 from multiwanbond.core.keys import KeyRing, TransportKey
-from multiwanbond.core.path import Path
+from multiwanbond.core.path import Path, sendable
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.rtt import DelayClock
+from multiwanbond.core.segments import SEGMENT
 from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
 from multiwanbond.core.statistics import PeerStatistics
 from multiwanbond.core.timers import earliest
@@ -48,17 +49,6 @@ from multiwanbond.core.wire import (
 from multiwanbond.errors import DatagramError, DropReason
 
 _DATA: Final = DatagramType.DATA.value
-_BEST_FIRST: Final = (
-    (PathState.UP, PathState.DEGRADED),
-    (PathState.RECOVERING,),
-    (PathState.STARTING,),
-)
-
-LEAST_REPAIR_TIME: Final = 0.05
-MOST_REPAIR_TIME: Final = 0.3
-"""Seconds a lost packet is waited for at least and at most; a re-send takes more than an RTT."""
-REPAIR_GUARD: Final = 0.04
-"""Seconds granted beyond the round trip: report, sender's wake-up, and its line's own queue."""
 CALM_AFTER: Final = 0.1
 """Seconds without an inner packet after which a train meets none of them."""
 IDLE_AFTER: Final = 5.0
@@ -137,7 +127,7 @@ class Bond:
                     )
                 )
             path.changes.clear()
-        before, self._sendable = self._sendable, _sendable(self.paths.values())
+        before, self._sendable = self._sendable, sendable(self.paths.values())
         if any(path not in self._sendable for path in before):
             for path in self._sendable:
                 path.capacity.on_way_back_changed()
@@ -227,16 +217,65 @@ class Bond:
         session = key.local_id.to_bytes(2, "big")
         open_untrusted = self._open_untrusted
         end = len(view)
+        one_by_one = start  # what lies before belongs to a run that cannot be opened as one
         while start < end:
             datagram = view[start : start + size]
             if datagram[2:4] != session or datagram[0] >> 4 not in TRANSPORT_TYPES:
                 break
+            if datagram[0] == SEGMENT and start >= one_by_one and start + size < end:
+                count, is_done = self._open_run_untrusted(
+                    view, start, size, key, received, wan_id, dropped, now
+                )
+                one_by_one = start + count * size
+                if is_done:
+                    start = one_by_one
+                    continue
             try:
                 open_untrusted(datagram, key, received, wan_id, now)
             except DatagramError as error:
                 dropped[error.reason] += 1
             start += size
         return start
+
+    def _open_run_untrusted(
+        self,
+        view: memoryview,
+        start: int,
+        size: int,
+        key: TransportKey,
+        received: Received,
+        wan_id: int,
+        dropped: MutableMapping[DropReason, int],
+        now: float,
+    ) -> tuple[int, bool]:
+        """Act on all segments of a run that follow each other, unless one of them is special.
+
+        Returns:
+            How many they are, and whether they are dealt with: if not, nothing has changed.
+        """
+        _, path_id, _, low, tail = TRANSPORT_HEADER.unpack_from(view, start)
+        path = self.paths.get(path_id)
+        if path is None:
+            return 1, False
+        sequence = expand(low, SEQUENCE_BITS, path.arrivals.highest)
+        if sequence <= path.replay.highest:
+            return 1, False
+        count, segments = key.open_run_untrusted(view, start, size, sequence)
+        if segments is None:
+            return count, False
+        path.replay.accept_run(sequence, count)
+        last = start + (count - 1) * size
+        octets = min(last + size, len(view)) - start
+        self._on_authentic(path, key, sequence, count, tail, octets, received, wan_id, now)
+        self._on_data(path, now)
+        number, distance = tail >> 16 & 0xFFFFFF, tail & 0xFFFF
+        octets -= count * OVERHEAD
+        first = view[last]
+        try:
+            self._inbound.on_run(path_id, first, number, count, distance, segments, octets, now)
+        except DatagramError as error:
+            dropped[error.reason] += count
+        return count, True
 
     def _open_untrusted(
         self, datagram: memoryview, key: TransportKey, received: Received, wan_id: int, now: float
@@ -253,26 +292,45 @@ class Bond:
         if path is None:
             path = self._add_path(path_id, wan_id, self._health, now)
         path.replay.accept(sequence)
-        if key is not self.keys.current:
-            self._confirm(key)
-        self._heard_at = now
-        if path.arrivals.on_datagram(sequence, tail >> 40, len(datagram), now):
-            if path.arrivals.has_gap:
-                path.arrivals.has_gap = False
-                self._feedback.want_soon(path, now)
-            if received.source is not path.remote or received.local_host is not path.local_host:
-                self._follow(path, received, wan_id, now)
-            if path.state is PathState.DOWN:
-                path.on_arrival(now)
+        self._on_authentic(path, key, sequence, 1, tail, len(datagram), received, wan_id, now)
         number = tail >> 16 & 0xFFFFFF
         if first >> 4 == _DATA:
-            if path not in self._feedback.unreported:
-                self._feedback.want(path, now)
-            self._last_packet_at = now
+            self._on_data(path, now)
             self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)
         else:
             self._inbound.on_note(path_id, number, now)
             self._handle_frames(path, decode_frames_untrusted(plain), now)
+
+    def _on_authentic(
+        self,
+        path: Path,
+        key: TransportKey,
+        sequence: int,
+        count: int,
+        tail: int,
+        octets: int,
+        received: Received,
+        wan_id: int,
+        now: float,
+    ) -> None:
+        """Note datagrams of a path whose tags are right, whatever is in them."""
+        if key is not self.keys.current:
+            self._confirm(key)
+        self._heard_at = now
+        if not path.arrivals.on_datagram(sequence, tail >> 40, octets, now, count):
+            return
+        if path.arrivals.has_gap:
+            path.arrivals.has_gap = False
+            self._feedback.want_soon(path, now)
+        if received.source is not path.remote or received.local_host is not path.local_host:
+            self._follow(path, received, wan_id, now)
+        if path.state is PathState.DOWN:
+            path.on_arrival(now)
+
+    def _on_data(self, path: Path, now: float) -> None:
+        if path not in self._feedback.unreported:
+            self._feedback.want(path, now)
+        self._last_packet_at = now
 
     def _confirm(self, key: TransportKey) -> None:
         self._forget(self.keys.confirm(key))
@@ -331,7 +389,7 @@ class Bond:
                     report, self._delay_clock, now, came_by_this_path=path is came_by
                 )
                 self._dispatch.repair(lost)
-        self._inbound.set_repair_time(_repair_time(self._sendable))
+        self._inbound.set_repair_time(self._sendable)
 
     def _handle_train_report(self, report: TrainReport, now: float) -> None:
         path = self.paths.get(report.path_id)
@@ -425,26 +483,3 @@ class Bond:
             paths=tuple(path.statistics(now) for path in self.paths.values()),
             reorder=self._inbound.statistics(),
         )
-
-
-def _repair_time(paths: Iterable[Path]) -> float:
-    """Return how long a re-send may take, and one more if that is lost as well."""
-    times = [2 * rtt.smoothed + 4 * rtt.deviation for path in paths if (rtt := path.rtt).smoothed]
-    longest = max(times, default=MOST_REPAIR_TIME)
-    return min(max(longest + REPAIR_GUARD, LEAST_REPAIR_TIME), MOST_REPAIR_TIME)
-
-
-def _sendable(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths that may carry packets now, the best kind there is.
-
-    A suspect path, one on probation, or even one believed
-    dead, counts when there is nothing better: the last path is never gated.
-    """
-    linked = [path for path in paths if path.has_link]
-    trusted = [path for path in linked if not path.is_suspect]
-    for candidates in (trusted, linked):
-        for states in _BEST_FIRST:
-            chosen = [path for path in candidates if path.state in states]
-            if chosen:
-                return chosen
-    return linked

@@ -1,17 +1,25 @@
 """What arrives: authentic packets pass the source check, are put in order and joined into runs."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.ip import source_untrusted
 from multiwanbond.core.join import Joiner
+from multiwanbond.core.path import Path
 from multiwanbond.core.prefixes import PrefixMap
 from multiwanbond.core.reorder import ReorderBuffer
+from multiwanbond.core.segments import Segments
 from multiwanbond.core.settings import PeerSettings, ReorderSettings
 from multiwanbond.core.statistics import ReorderStatistics
 from multiwanbond.core.wire import FORM_MASK, GLOBAL_SEQUENCE_BITS, DataForm, expand
 from multiwanbond.errors import DatagramError, DropReason
 
+LEAST_REPAIR_TIME: Final = 0.05
+MOST_REPAIR_TIME: Final = 0.3
+"""Seconds a lost packet is waited for at least and at most; a re-send takes more than an RTT."""
+REPAIR_GUARD: Final = 0.04
+"""Seconds granted beyond the round trip: report, sender's wake-up, and its line's own queue."""
 _FORMS: Final = tuple(DataForm)
 
 
@@ -65,9 +73,44 @@ class Inbound:
         form = _FORMS[first & FORM_MASK]
         self._reorder.push(path_id, sequence, distance, form, plain, now)
 
-    def set_repair_time(self, seconds: float) -> None:
-        """Wait so long for a lost packet to be sent again before its flow goes on without it."""
-        self._reorder.repair_time = seconds
+    def on_run(
+        self,
+        path_id: int,
+        first: int,
+        number: int,
+        count: int,
+        distance: int,
+        segments: Segments,
+        octets: int,
+        now: float,
+    ) -> None:
+        """Take opened datagrams with segments of a run that follow each other.
+
+        Args:
+            path_id: the path they came by.
+            first: the last datagram's first byte.
+            number: low 24 bits of the first one's global sequence.
+            count: how many.
+            distance: of the first one's flow's previous packet; 0 if it need not wait.
+            segments: their plaintexts.
+            octets: bytes of all plaintexts.
+            now: the caller's clock.
+
+        Raises:
+            DatagramError: BAD_SOURCE.
+        """
+        if not self._allowed.lookup(source_untrusted(segments.packet)):
+            raise DatagramError(DropReason.BAD_SOURCE)
+        sequence = self._expand(number)
+        self._highest = max(self._highest, sequence + count - 1)
+        self.received_packets += count
+        self.received_bytes += octets
+        form = _FORMS[first & FORM_MASK]
+        self._reorder.push_run(path_id, sequence, count, distance, form, segments, now)
+
+    def set_repair_time(self, paths: Iterable[Path]) -> None:
+        """Wait for a lost packet as long as it may take to be sent again by one of these paths."""
+        self._reorder.repair_time = _repair_time(paths)
 
     def on_note(self, path_id: int, number: int, now: float) -> None:
         """A CONTROL datagram tells that nothing after `number` is still to come on its path."""
@@ -97,3 +140,10 @@ class Inbound:
     def statistics(self) -> ReorderStatistics:
         """Return a snapshot."""
         return self._reorder.statistics()
+
+
+def _repair_time(paths: Iterable[Path]) -> float:
+    """Return how long a re-send may take, and one more if that is lost as well."""
+    times = [2 * rtt.smoothed + 4 * rtt.deviation for path in paths if (rtt := path.rtt).smoothed]
+    longest = max(times, default=MOST_REPAIR_TIME)
+    return min(max(longest + REPAIR_GUARD, LEAST_REPAIR_TIME), MOST_REPAIR_TIME)

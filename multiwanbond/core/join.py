@@ -1,11 +1,4 @@
-"""Segments that travelled one by one become runs again, so that the kernel is called once for all.
-
-A DATA datagram of the form SEGMENT or LAST_SEGMENT carries the run's IP and transport header as it
-was read from the TUN device, then the segment's payload. Only the IP length field differs: the
-datagram's own length makes it redundant, so it holds the offset of this payload in the run's
-payload. Segments of one run thus have equal headers but for two bytes, the sender computes nothing
-but that offset, and any one of them is enough to rebuild the packet.
-"""
+"""Segments that travelled apart become runs again, so that the kernel is called once for all."""
 
 from collections.abc import Sequence
 from struct import Struct
@@ -20,11 +13,9 @@ from multiwanbond.core.ip import (
     part_header,
 )
 from multiwanbond.core.reorder import Plaintext, Released
+from multiwanbond.core.segments import Segments
 from multiwanbond.core.wire import DataForm
 from multiwanbond.errors import DatagramError, DropReason
-
-Item = tuple[DataForm, bytes | bytearray]
-"""The form and the plaintext of one DATA datagram."""
 
 _LENGTH: Final = Struct("!H")
 _PARTIAL: Final = DataForm.PARTIAL
@@ -55,6 +46,7 @@ class Joiner:
                 if form is _SEGMENT or form is _LAST:
                     index = _join_untrusted(items, index, bursts)
                 else:
+                    assert not isinstance(packet, Segments)  # whose form is that of segments
                     _check_untrusted(form, packet)
                     bursts.append(Burst(packet, is_checksum_partial=form is _PARTIAL))
                     index += 1
@@ -72,7 +64,7 @@ def _check_untrusted(form: DataForm, packet: Plaintext) -> None:
 
 
 def _join_untrusted(items: Sequence[Released], index: int, bursts: list[Burst]) -> int:
-    """Append the burst that begins with the segment at `index`; return the index after it.
+    """Append the burst that begins with the segments at `index`; return the index after it.
 
     Only the first segment is looked at closely: the others must equal it but for their offset.
 
@@ -80,50 +72,61 @@ def _join_untrusted(items: Sequence[Released], index: int, bursts: list[Burst]) 
         DatagramError: MALFORMED if that segment is none.
     """
     form, first = items[index]
-    header_length = header_length_untrusted(first)
-    whole = len(first)
-    size = whole - header_length
-    position = LENGTH_POSITION[first[0] >> 4]
-    offset = first[position] << 8 | first[position + 1]
-    if not size or whole > LARGEST_PACKET:
+    packet: Plaintext
+    more: Plaintext
+    if isinstance(first, Segments):
+        packet, header_length, size = first.packet, first.header_length, first.segment_size
+    else:
+        packet, header_length = first, header_length_untrusted(first)
+        size = len(packet) - header_length
+    position = LENGTH_POSITION[packet[0] >> 4]
+    offset = packet[position] << 8 | packet[position + 1]
+    length = len(packet)
+    if not size or length > LARGEST_PACKET:
         raise DatagramError(DropReason.MALFORMED)
-    parts: list[Plaintext] = [b"", first[header_length:]]
-    if form is _SEGMENT:
-        header = bytearray(first[:header_length])
-        place = offset
-        # One comparison with the header as it must be, not one per field: a quarter less time.
-        room = (LARGEST_PACKET - max(whole, offset)) // size
-        for form_here, packet in items[index + 1 : index + 1 + room]:
-            place += size
-            _LENGTH.pack_into(header, position, place)
-            length = len(packet)
-            if (
-                not packet.startswith(header)
-                or not header_length < length <= whole
-                or not (form_here is _SEGMENT or form_here is _LAST)
-            ):
-                break
-            parts.append(packet[header_length:])
-            form = form_here
-            if form is _LAST or length < whole:
-                break
-    payload_length = size * (len(parts) - 2) + len(parts[-1])
-    parts[0] = part_header(
-        first[:header_length],
+    header = bytearray(packet[:header_length])
+    parts: list[Plaintext | memoryview] = [packet]
+    # What follows: one comparison with the header as it must be, not one per field.
+    while form is _SEGMENT and not (length - header_length) % size and index + 1 < len(items):
+        place = offset + length - header_length
+        form_here, there = items[index + 1]
+        if isinstance(there, Segments):
+            more, most = there.packet, LARGEST_PACKET if there.segment_size == size else 0
+        else:
+            more, most = there, size
+        added = len(more) - header_length
+        if place > LARGEST_PACKET or max(length, place) + added > LARGEST_PACKET:
+            break
+        _LENGTH.pack_into(header, position, place)
+        if (
+            not more.startswith(header)
+            or not 0 < added <= most
+            or not (form_here is _SEGMENT or form_here is _LAST)
+        ):
+            break
+        parts.append(memoryview(more)[header_length:])
+        length += added
+        form = form_here
+        index += 1
+    head = part_header(
+        packet[:header_length],
         offset=offset,
         segment_size=size,
-        payload_length=payload_length,
+        payload_length=length - header_length,
         is_end=form is _LAST,
     )
-    if len(parts) == 2:
-        bursts.append(Burst(b"".join(parts), is_checksum_partial=True))
+    if isinstance(packet, bytearray):
+        packet[:header_length] = head
     else:
-        bursts.append(
-            Burst(
-                b"".join(parts),
-                segment_size=size,
-                header_length=header_length,
-                is_checksum_partial=True,
-            )
+        parts[0] = head + packet[header_length:]
+    whole = parts[0] if len(parts) == 1 else b"".join(parts)
+    is_run = length - header_length > size
+    bursts.append(
+        Burst(
+            whole,
+            segment_size=size if is_run else 0,
+            header_length=header_length if is_run else 0,
+            is_checksum_partial=True,
         )
-    return index + len(parts) - 1
+    )
+    return index + 1

@@ -12,7 +12,9 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from multiwanbond.core.burst import Burst
 from multiwanbond.core.handshake import Cipher, TransportSecrets
+from multiwanbond.core.segments import RunCipher, Segments, run_cipher
 from multiwanbond.core.wire import HEADER_SIZE, OVERHEAD, TAG_SIZE
 from multiwanbond.errors import DatagramError, DropReason
 
@@ -52,6 +54,7 @@ class TransportKey:
     __slots__ = (
         "_decrypt_into",
         "_encrypt_into",
+        "_runs",
         "cipher",
         "local_id",
         "reject_at",
@@ -71,6 +74,9 @@ class TransportKey:
         aead = _AEADS[cipher]
         self._encrypt_into: Final = aead(secrets.send).encrypt_into
         self._decrypt_into: Final = aead(secrets.receive).decrypt_into
+        self._runs: Final[RunCipher] = run_cipher(
+            secrets, cipher, self._encrypt_into, self._decrypt_into
+        )
         self.cipher: Final = cipher
         self.local_id: Final = local_id
         self.remote_id: Final = remote_id
@@ -92,6 +98,36 @@ class TransportKey:
             nonce, buffer[body:end], buffer[start:body], buffer[body : end + TAG_SIZE]
         )
 
+    def seal_run(
+        self,
+        view: memoryview,
+        start: int,
+        run: Burst,
+        offset: int,
+        count: int,
+        path_id: int,
+        sequence: int,
+        number: int,
+        distance: int,
+        timestamp: int,
+    ) -> None:
+        """Lay out segments of a run as datagrams, and seal them (see `RunCipher.seal`)."""
+        self._runs.seal(
+            self.remote_id,
+            view,
+            start,
+            run.packet,
+            run.header_length,
+            run.segment_size,
+            offset,
+            count,
+            path_id,
+            sequence,
+            number,
+            distance,
+            timestamp,
+        )
+
     def open_untrusted(self, datagram: memoryview, nonce: bytes) -> bytearray:
         """Return the plaintext of a datagram.
 
@@ -106,6 +142,21 @@ class TransportKey:
         except ValueError:  # bytearray() of a negative size
             raise DatagramError(DropReason.TOO_SHORT) from None
         return plaintext
+
+    def open_run_untrusted(
+        self, view: memoryview, start: int, size: int, sequence: int
+    ) -> tuple[int, Segments | None]:
+        """Open neighbouring segments of a run (see `RunCipher.open_untrusted`).
+
+        Returns:
+            How many there are, and all of them; None if they must be looked at one by one.
+        """
+        count, packet, header_length, segment_size = self._runs.open_untrusted(
+            view, start, size, sequence
+        )
+        if packet is None:
+            return count, None
+        return count, Segments(packet, header_length, segment_size)
 
 
 class KeyRing:

@@ -182,21 +182,32 @@ class Arrivals:
         self._least_delay: int | None = None
         self._is_folded = True  # nothing newer is still to be taken into account
 
-    def on_datagram(self, sequence: int, timestamp: int, octets: int, now: float) -> bool:
-        """Count an authentic datagram; return True if it is the newest of its path."""
-        self.datagrams += 1
+    def on_datagram(
+        self, sequence: int, timestamp: int, octets: int, now: float, count: int = 1
+    ) -> bool:
+        """Count authentic datagrams; return True if they are the newest of their path.
+
+        Args:
+            sequence: path sequence of the first.
+            timestamp: when the last left, by the sender's clock.
+            octets: bytes of all.
+            now: the caller's clock.
+            count: how many, in a row; of several the first is newer than all that came before.
+        """
+        self.datagrams += count
         self.octets += octets
         if sequence <= self.highest:
             self._fill(sequence)
             return False
+        last = sequence + count - 1
         if sequence == self.highest + 1:
-            self._ranges[-1][1] = sequence
+            self._ranges[-1][1] = last
         else:
-            self._ranges.append([sequence, sequence])
+            self._ranges.append([sequence, last])
             self.has_gap = True
             if len(self._ranges) > MAX_RANGES:
                 del self._ranges[0]
-        self.highest = sequence
+        self.highest = last
         if now != self.arrived_at:
             if not self._is_folded:
                 self._fold_delay()

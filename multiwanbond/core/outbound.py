@@ -13,6 +13,7 @@ from multiwanbond.core.outbox import Outbox
 from multiwanbond.core.path import Path
 from multiwanbond.core.queue import Piece
 from multiwanbond.core.repair import Lost, SentRun
+from multiwanbond.core.segments import LAST_SEGMENT, SEGMENT
 from multiwanbond.core.wire import (
     HEADER_SIZE,
     MAX_FLOW_DISTANCE,
@@ -33,8 +34,6 @@ _LENGTH: Final = Struct("!H")
 _SEQUENCE_MASK: Final = 0xFFFFFFFF
 _PACKET: Final = DatagramType.DATA << 4 | DataForm.PACKET
 _PARTIAL: Final = DatagramType.DATA << 4 | DataForm.PARTIAL
-_SEGMENT: Final = DatagramType.DATA << 4 | DataForm.SEGMENT
-_LAST_SEGMENT: Final = DatagramType.DATA << 4 | DataForm.LAST_SEGMENT
 _CONTROL: Final = DatagramType.CONTROL << 4
 
 
@@ -121,51 +120,36 @@ class Outbound:
     def _send_run(
         self, piece: Piece, distance: int, path: Path, key: TransportKey, timestamp: int
     ) -> None:
-        """Seal segments under their run's own header, whose length field tells their place."""
-        burst = piece.burst
-        packet = memoryview(burst.packet)
-        header_length = burst.header_length
-        header = bytearray(packet[:header_length])
-        payload = packet[header_length:]
-        length_position = LENGTH_POSITION[ip_version(header)]
-        segment_size = burst.segment_size
-        session, path_id, ledger = key.remote_id, path.path_id, path.ledger
-        box = self._box(path)
-        sequence = ledger.next_sequence
-        number = self.global_sequence
-        octets = 0
-        seal, reserve, pack_header, pack_nonce = (
-            key.seal,
-            box.reserve,
-            TRANSPORT_HEADER.pack_into,
-            NONCE.pack,
-        )
-        end = piece.offset + piece.segments * segment_size
-        for offset in range(piece.offset, end, segment_size):
-            part = payload[offset : offset + segment_size]
-            length = header_length + len(part)
-            number += 1
-            first = _SEGMENT if offset + segment_size < len(payload) else _LAST_SEGMENT
-            start = reserve(OVERHEAD + length)
-            view = box.view
-            body = start + HEADER_SIZE
-            pack_header(
-                view,
+        """Seal segments under their run's own header, as many by one call as lie in one buffer."""
+        burst, offset, left = piece.burst, piece.offset, piece.segments
+        header_length, segment_size = burst.header_length, burst.segment_size
+        overhead = OVERHEAD + header_length
+        size = overhead + segment_size
+        end = min(offset + left * segment_size, len(burst.packet) - header_length)
+        last = overhead + end - offset - (left - 1) * segment_size
+        path_id, ledger, box = path.path_id, path.ledger, self._box(path)
+        sequence, number = ledger.next_sequence, self.global_sequence + 1
+        octets = (left - 1) * size + last
+        while left:
+            start, count = box.reserve_run(size, left, last)
+            key.seal_run(
+                box.view,
                 start,
-                first,
+                burst,
+                offset,
+                count,
                 path_id,
-                session,
-                sequence & _SEQUENCE_MASK,
-                pack_tail(timestamp, number, distance),
+                sequence,
+                number,
+                distance,
+                timestamp,
             )
-            _LENGTH.pack_into(header, length_position, offset)
-            view[body : body + header_length] = header
-            view[body + header_length : body + length] = part
-            seal(view, start, length, pack_nonce(path_id, sequence))
-            octets += OVERHEAD + length
-            sequence += 1
+            offset += count * segment_size
+            sequence += count
+            number += count
+            left -= count
             distance = 1
-        self.global_sequence = number
+        self.global_sequence = number - 1
         ledger.next_sequence = sequence
         ledger.on_sent(sequence - 1, octets)
 
@@ -254,4 +238,4 @@ def _segment(burst: Burst, offset: int) -> tuple[int, bytes]:
     _LENGTH.pack_into(header, LENGTH_POSITION[ip_version(header)], offset)
     start = burst.header_length + offset
     end = min(start + burst.segment_size, len(packet))
-    return _SEGMENT if end < len(packet) else _LAST_SEGMENT, b"".join((header, packet[start:end]))
+    return SEGMENT if end < len(packet) else LAST_SEGMENT, b"".join((header, packet[start:end]))

@@ -49,6 +49,26 @@ class Outbox:
             self._count = RUN_DATAGRAMS
         return start
 
+    def reserve_run(self, size: int, count: int, last: int) -> tuple[int, int]:
+        """Return the offset of room for datagrams that follow each other, and for how many.
+
+        Args:
+            size: bytes of each but the last.
+            count: how many there are.
+            last: bytes of the last, `size` at most.
+        """
+        start = self.reserve(size if count > 1 else last)
+        if self._count == RUN_DATAGRAMS:
+            return start, 1
+        room = min(RUN_DATAGRAMS - self._count, (RUN_BYTES - self._used) // size)
+        more = min(count - 1, room)
+        self._count += more
+        self._used += more * size
+        if more == count - 1 and more and last < size:
+            self._used -= size - last
+            self._count = RUN_DATAGRAMS
+        return start, 1 + more
+
     def _finish(self) -> None:
         self._finished.append((self.view[: self._used], self._size))
         self._open()

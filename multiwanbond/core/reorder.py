@@ -22,12 +22,13 @@ from collections import OrderedDict, deque
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from multiwanbond.core.segments import Segments
 from multiwanbond.core.statistics import ReorderStatistics
 from multiwanbond.core.wire import DataForm
 
 Plaintext = bytes | bytearray
-Released = tuple[DataForm, Plaintext]
-"""The form and the plaintext of one DATA datagram."""
+Released = tuple[DataForm, Plaintext | Segments]
+"""The form and the plaintext of a DATA datagram; of several in a row the form of the last."""
 
 # --- chosen by us ----------------------------------------------------------------------------
 
@@ -51,23 +52,30 @@ _RELEASED: Final = 4
 
 
 class _Held:
-    """A packet that waits for its predecessor."""
+    """A packet, or several in a row, that wait for their predecessor."""
 
-    __slots__ = ("form", "packet", "predecessor", "sequence", "since")
+    __slots__ = ("count", "form", "packet", "predecessor", "sequence", "since")
 
     def __init__(
         self,
         sequence: int,
         predecessor: int,
         form: DataForm,
-        packet: Plaintext,
+        packet: Plaintext | Segments,
         since: float,
+        count: int = 1,
     ) -> None:
         self.sequence = sequence
+        self.count = count
         self.predecessor = predecessor
         self.form = form
         self.packet = packet
         self.since = since
+
+    @property
+    def sequences(self) -> range:
+        """Of all packets."""
+        return range(self.sequence, self.sequence + self.count)
 
 
 class ReorderBuffer:
@@ -111,7 +119,7 @@ class ReorderBuffer:
         self._waiting: dict[int, list[int]] = {}  # predecessor -> packets held for it
         self._holes: list[int] = []  # heap; may name some that are holes no more
         self._heard: dict[int, tuple[int, float]] = {}  # path id -> (delivered up to, heard at)
-        self._released: list[tuple[DataForm, bytes | bytearray]] = []
+        self._released: list[Released] = []
         self._passings: deque[tuple[int, float]] = deque()  # (passed by all paths, since when)
         self._polled = 0
         self._late = 0
@@ -156,6 +164,80 @@ class ReorderBuffer:
         self._released.append((form, packet))
         if is_awaited:
             self._release_after(sequence)
+
+    def push_run(
+        self,
+        path_id: int,
+        first: int,
+        count: int,
+        distance: int,
+        form: DataForm,
+        segments: Segments,
+        now: float,
+    ) -> None:
+        """Take segments that follow each other; as many `push` would do the same.
+
+        Args:
+            path_id: the path they came by.
+            first: the number of the first.
+            count: how many.
+            distance: from the first to its flow's previous packet; 0 if it need not wait.
+            form: of the last one.
+            segments: their plaintexts.
+            now: the caller's clock.
+        """
+        if not self._are_new(path_id, first, count, now):
+            for index, plaintext in enumerate(segments.split()):
+                is_last = index == count - 1
+                self.push(
+                    path_id,
+                    first + index,
+                    1 if index else distance,
+                    form if is_last else DataForm.SEGMENT,
+                    plaintext,
+                    now,
+                )
+            return
+        predecessor = first - distance
+        if (
+            distance
+            and self._fates[predecessor & _MASK] < _GIVEN_UP
+            and predecessor > max(0, self._highest - WINDOW)
+        ):
+            self._hold(_Held(first, predecessor, form, segments, now, count))
+            return
+        self._released.append((form, segments))
+        self._polled += count - 1
+        self._settle_run(first, count)
+
+    def _are_new(self, path_id: int, first: int, count: int, now: float) -> bool:
+        """Make room for packets in a row if nothing is known of any of them, and say so."""
+        last, highest = first + count - 1, self._highest
+        if first <= highest:
+            start = first & _MASK
+            if last > highest or first <= highest - WINDOW or start + count > WINDOW:
+                return False
+            if max(self._fates[start : start + count]) > _HOLE:
+                return False
+        else:
+            self._advance(last)
+        self.note(path_id, last, now)
+        return True
+
+    def _settle_run(self, first: int, count: int) -> None:
+        """Note that packets in a row are released, and release what waited for any of them."""
+        waiting = self._waiting
+        self._mark(first, count, _RELEASED)
+        if waiting:
+            for sequence in range(first, first + count):
+                if sequence in waiting:
+                    self._release_after(sequence)
+
+    def _mark(self, first: int, count: int, fate: int) -> None:
+        start = first & _MASK
+        until_wrap = min(count, WINDOW - start)
+        self._fates[start : start + until_wrap] = bytes((fate,)) * until_wrap
+        self._fates[: count - until_wrap] = bytes((fate,)) * (count - until_wrap)
 
     def note(self, path_id: int, sequence: int, now: float) -> None:
         """The path has delivered everything it was given up to `sequence`, and is alive."""
@@ -206,8 +288,12 @@ class ReorderBuffer:
     def _hold(self, held: _Held) -> None:
         fates, waiting = self._fates, self._waiting
         predecessor, slot = held.predecessor, held.predecessor & _MASK
-        self._held[held.sequence] = held
-        fates[held.sequence & _MASK] = _HELD
+        if held.count == 1:
+            self._held[held.sequence] = held
+            fates[held.sequence & _MASK] = _HELD
+        else:
+            self._held.update((each, held) for each in held.sequences)
+            self._mark(held.sequence, held.count, _HELD)
         waiting.setdefault(predecessor, []).append(held.sequence)
         if fates[slot] == _UNKNOWN:
             fates[slot] = _HOLE
@@ -225,9 +311,16 @@ class ReorderBuffer:
         for settled in done:
             for follower in waiting.pop(settled, ()):
                 packet = held.pop(follower)
-                fates[follower & _MASK] = _RELEASED
                 released.append((packet.form, packet.packet))
-                done.append(follower)
+                if packet.count == 1:
+                    fates[follower & _MASK] = _RELEASED
+                    done.append(follower)
+                    continue
+                self._mark(follower, packet.count, _RELEASED)
+                self._polled += packet.count - 1
+                done += packet.sequences
+                for each in packet.sequences[1:]:
+                    del held[each]
 
     def _give_up(self, hole: int) -> None:
         self._fates[hole & _MASK] = _GIVEN_UP
@@ -315,7 +408,7 @@ class ReorderBuffer:
 
     # --- results
 
-    def poll(self) -> list[tuple[DataForm, bytes | bytearray]]:
+    def poll(self) -> list[Released]:
         """Return what has been released since the last call, in order."""
         released = self._released
         self._released = []

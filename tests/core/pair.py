@@ -136,11 +136,14 @@ class Pair:
         endpoint.handle_bursts([Burst(packet) for packet in packets], self.now)
         self._poll(endpoint)
 
-    def inject(self, data: bytes, *, to_server: bool = True, source: Address | None = None) -> None:
-        """Let one end receive a datagram now."""
+    def inject(
+        self, data: bytes, *, to_server: bool = True, source: Address | None = None, size: int = 0
+    ) -> None:
+        """Let one end receive a datagram now, or by one read a run of datagrams of `size` bytes."""
         endpoint = self.server if to_server else self.client
         origin = source or (self.sources[1] if to_server else SERVER)
-        endpoint.handle_datagrams(0 if to_server else 1, [Received(data, origin)], self.now)
+        read = Received(data, origin, segment_size=size)
+        endpoint.handle_datagrams(0 if to_server else 1, [read], self.now)
         self._poll(endpoint)
 
     def received(self, end: str) -> list[bytes]:

@@ -122,6 +122,57 @@ def test_a_run_leaves_as_one_run_of_datagrams() -> None:
     assert len(transmit.data) == 20_000 + 15 * (40 + 32)
 
 
+def a_read(pair: Pair, burst: Burst) -> tuple[bytearray, int]:
+    """A run's datagrams as the server's socket would give them, and the size of each."""
+    pair.client.handle_bursts([burst], pair.now)
+    (transmit,) = pair.client.poll_transmit()
+    return bytearray(transmit.data), transmit.segment_size
+
+
+def test_a_read_of_many_segments_is_delivered_once_however_often_it_is_replayed() -> None:
+    pair = Pair(delays=(0.01,))
+    pair.connect()
+    read, size = a_read(pair, tcp_run(20_000, 1380))
+
+    pair.inject(bytes(read), size=size)
+    pair.inject(bytes(read), size=size)
+    pair.inject(bytes(read[5 * size :]), size=size)
+
+    (delivered,) = pair.delivered["server"]
+    assert delivered.segment_count == 15
+    assert pair.server.statistics().dropped[DropReason.REPLAYED] == 15 + 10
+
+
+def test_a_forged_datagram_amid_a_read_is_the_only_one_lost() -> None:
+    pair = Pair(delays=(0.01,))
+    pair.connect()
+    read, size = a_read(pair, tcp_run(20_000, 1380))
+    forged = bytearray(read)
+    forged[7 * size + 100] ^= 1
+
+    pair.inject(bytes(forged), size=size)
+    assert pair.server.statistics().dropped[DropReason.FORGED] == 1
+    assert [burst.segment_count for burst in pair.delivered["server"]] == [7]
+
+    pair.inject(bytes(read), size=size)
+    assert [burst.segment_count for burst in pair.delivered["server"]] == [7, 8]
+
+
+def test_a_run_from_an_inner_source_that_is_not_the_peers_is_refused_as_a_whole() -> None:
+    pair = Pair(delays=(0.01,))
+    pair.connect()
+    burst = tcp_run(20_000, 1380)
+    packet = bytearray(burst.packet)
+    packet[15] += 1
+    spoofed = Burst(bytes(packet), segment_size=1380, header_length=40, is_checksum_partial=True)
+    read, size = a_read(pair, spoofed)
+
+    pair.inject(bytes(read), size=size)
+
+    assert pair.delivered["server"] == []
+    assert pair.server.statistics().dropped[DropReason.BAD_SOURCE] == 15
+
+
 def test_a_path_is_down_within_a_second_of_going_silent(pair: Pair) -> None:
     pair.run(1)
     stream(pair, seconds=1)

@@ -19,12 +19,12 @@ PAYLOAD = Random(2).randbytes(4321)
 SIZE = 1000
 
 
-def datagrams(run: Burst) -> list[Released]:
+def datagrams(run: Burst) -> list[tuple[DataForm, bytes]]:
     """What the sender makes of a run (as `Outbound` does)."""
     header = bytearray(run.packet[: run.header_length])
     payload = bytes(run.packet[run.header_length :])
     position = ip.LENGTH_POSITION[ip.ip_version(header)]
-    items: list[Released] = []
+    items: list[tuple[DataForm, bytes]] = []
     for offset in range(0, len(payload), run.segment_size):
         header[position : position + 2] = offset.to_bytes(2, "big")
         is_last = offset + run.segment_size >= len(payload)

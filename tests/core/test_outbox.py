@@ -1,5 +1,8 @@
 """Datagrams are laid out as runs that one system call can send."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.outbox import RUN_BYTES, RUN_DATAGRAMS, Outbox
 
@@ -41,6 +44,29 @@ def test_a_run_keeps_the_kernels_limits() -> None:
 
     assert all(size <= RUN_BYTES and size <= RUN_DATAGRAMS * segment for size, segment in runs[:1])
     assert runs == [(6400, 100), (100, 0), (43 * 1500, 1500), (7 * 1500, 1500)]
+
+
+@given(
+    runs=st.lists(st.tuples(st.integers(40, 1500), st.integers(1, 70), st.floats(0, 1)), max_size=6)
+)
+def test_room_for_many_is_the_room_they_would_get_one_by_one(
+    runs: list[tuple[int, int, float]],
+) -> None:
+    singly, together = Outbox(), Outbox()
+    for size, count, share in runs:
+        last = max(int(size * share), 33)
+        for one in [size] * (count - 1) + [last]:
+            singly.reserve(one)
+        while count:
+            _, taken = together.reserve_run(size, count, last)
+            assert 1 <= taken <= count
+            count -= taken
+
+    first, second = (
+        [(len(run.data), run.segment_size) for run in box.drain(SERVER, 1, None)]
+        for box in (singly, together)
+    )
+    assert first == second
 
 
 def test_buffers_are_used_again() -> None:

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiwanbond.core.reorder import QUIET_AFTER, WINDOW, ReorderBuffer
+from multiwanbond.core.segments import Segments
 from multiwanbond.core.wire import DataForm
+
+from .inner_packets import Shape
 
 TIMEOUT = 0.5
 
@@ -24,6 +27,15 @@ class Bench:
         """One packet alone in its batch; returns what that released."""
         packet = sequence.to_bytes(8, "big")
         self.buffer.push(path, sequence, distance, DataForm.PACKET, packet, self.now)
+        return self.release()
+
+    def push_run(self, first: int, count: int, distance: int = 1, *, path: int = 1) -> list[int]:
+        """Neighbours that came together, alone in their batch; returns what that released."""
+        payload = b"".join(number.to_bytes(8, "big") for number in range(first, first + count))
+        run = Shape().run(payload, 8)
+        segments = Segments(bytearray(run.packet), run.header_length, 8)
+        form = DataForm.SEGMENT
+        self.buffer.push_run(path, first, count, distance, form, segments, self.now)
         return self.release()
 
     def push_all(self, sequences: Iterable[int], *, path: int = 1) -> list[int]:
@@ -43,7 +55,11 @@ class Bench:
 
     def release(self) -> list[int]:
         self.buffer.expire(self.now)
-        return [int.from_bytes(packet, "big") for _, packet in self.buffer.poll()]
+        numbers = []
+        for _, packet in self.buffer.poll():
+            plaintexts = packet.split() if isinstance(packet, Segments) else [packet]
+            numbers += [int.from_bytes(plaintext[-8:], "big") for plaintext in plaintexts]
+        return numbers
 
     def counts(self) -> dict[str, int]:
         """Everything that is not zero."""
@@ -471,3 +487,81 @@ def test_no_invented_numbers_break_the_bounds(
     counts = bench.buffer.statistics()
     assert counts.held == 0
     assert released == len(packets) - counts.duplicates
+
+
+# --- neighbours ----------------------------------------------------------------------------------
+
+
+def test_neighbours_that_wait_for_nothing_are_released_at_once() -> None:
+    bench = Bench()
+
+    assert bench.push_run(1, 5, 0) == [1, 2, 3, 4, 5]
+    assert bench.push_run(6, 3) == [6, 7, 8]
+    assert bench.counts() == {"released": 8}
+
+
+def test_neighbours_wait_together_and_others_wait_for_the_last_of_them() -> None:
+    bench = Bench()
+    bench.note(0, path=2)
+    bench.push(1, 0)
+
+    assert bench.push_run(3, 4) == []
+    assert bench.push(7) == []
+    assert bench.counts() == {"released": 1, "held": 5}
+    assert bench.push(2, path=2) == [2, 3, 4, 5, 6, 7]
+    assert bench.counts() == {"released": 7}
+
+
+def test_neighbours_that_were_in_part_there_already_are_delivered_once() -> None:
+    bench = Bench()
+    bench.push_run(1, 2, 0)
+    bench.push(4, 0, path=2)
+
+    assert bench.push_run(3, 3) == [3, 5]
+    assert bench.counts() == {"released": 5, "duplicates": 1}
+
+
+def test_neighbours_across_the_windows_end_are_released() -> None:
+    bench = Bench()
+    bench.note(0, path=2)
+    bench.push(WINDOW - 2, 0)
+
+    assert bench.push_run(WINDOW - 1, 4) == [WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 2]
+    assert bench.push_run(WINDOW + 4, 2) == []
+    assert bench.push(WINDOW + 3, path=2) == [WINDOW + 3, WINDOW + 4, WINDOW + 5]
+
+
+runs = st.lists(
+    st.tuples(
+        st.integers(1, 40),  # first
+        st.integers(1, 6),  # count
+        st.integers(0, 8),  # distance
+        st.integers(1, 2),  # path
+        st.sampled_from([0.0, 0.01, 0.7]),  # seconds later
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=400)
+@given(runs=runs, begin=st.sampled_from([0, WINDOW - 20]))
+def test_neighbours_meet_the_fate_of_as_many_packets(
+    runs: list[tuple[int, int, int, int, float]], begin: int
+) -> None:
+    together, singly = Bench(), Bench()
+    for first, count, distance, path, later in runs:
+        assert sorted(together.wait(later)) == sorted(singly.wait(later))
+        released = together.push_run(begin + first, count, distance, path=path)
+        for index in range(count):
+            packet = (begin + first + index).to_bytes(8, "big")
+            singly.buffer.push(
+                path,
+                begin + first + index,
+                1 if index else distance,
+                DataForm.SEGMENT,
+                packet,
+                singly.now,
+            )
+        assert sorted(released) == sorted(singly.release())
+        assert together.counts() == singly.counts()
+        assert together.buffer.deadline() == singly.buffer.deadline()
