@@ -36,20 +36,19 @@ class Adaptive:
     another only for what that one would deliver before its own path has got rid of the backlog.
     """
 
-    __slots__ = ("_bulk", "_bulk_before", "_bulk_since", "_paying", "_paying_for")
+    __slots__ = ("_bulk", "_bulk_before", "_bulk_since", "_chosen", "_chosen_for")
 
     def __init__(self) -> None:
         self._bulk: set[Flow] = set()
         self._bulk_before = 0
         self._bulk_since = 0.0
-        self._paying: Sequence[Any] = ()
-        self._paying_for: tuple[object, ...] = ()
+        self._chosen: Any = None
+        self._chosen_for: tuple[object, ...] = ()
 
     def choose(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
         """Return the path for the next packets (see `Scheduler`)."""
         if not flow.is_young:
-            paying = self._worthwhile(flow, paths, now)
-            return quickest_with_credit(near(paying) if flow.is_content else paying)
+            return self._quickest(flow, paths, now)
         path = home(flow, paths)
         if flow.path_id != path.path_id:
             flow.has_moved |= flow.path_id is not None
@@ -64,13 +63,16 @@ class Adaptive:
         """Return the path that delivers a packet soonest (see `Scheduler`)."""
         return soonest(paths, now)
 
-    def _worthwhile(self, flow: Flow, paths: Sequence[P], now: float) -> Sequence[P]:
-        """Return the paths worth using; found once for all packets that leave at a time."""
-        count = self._count_bulk(flow, now)
-        if self._paying_for != (now, count, paths):
-            self._paying_for = (now, count, paths)
-            self._paying = worthwhile(paths, MOST_WINDOW * count)
-        return self._paying
+    def _quickest(self, flow: Flow, paths: Sequence[P], now: float) -> P | None:
+        """Return the path for a bulk flow: of a moment the same as long as it has credit."""
+        if self._chosen_for == (now, flow, paths) and self._chosen.has_credit:
+            path: P = self._chosen
+            return path
+        paying = worthwhile(paths, MOST_WINDOW * self._count_bulk(flow, now))
+        found = quickest_with_credit(near(paying) if flow.is_content else paying)
+        if found is not None:
+            self._chosen, self._chosen_for = found, (now, flow, paths)
+        return found
 
     def _count_bulk(self, flow: Flow, now: float) -> int:
         """Return how many bulk flows there are, this one included."""
