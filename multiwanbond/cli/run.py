@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     from multiwanbond.daemon.measure import measure_ciphers
     from multiwanbond.daemon.plan import plan_for
     from multiwanbond.daemon.report import start_logging
+    from multiwanbond.linux.memory import keep_freed_memory
 
+    keep_freed_memory()
     start_logging(logging.DEBUG if args.verbose else logging.INFO)
     plan = plan_for(configuration, measure_ciphers())
     trio.run(run_until_signalled, plan, LinuxMachine(plan.tunnel.name))

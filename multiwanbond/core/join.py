@@ -84,8 +84,9 @@ def _join_untrusted(items: Sequence[Released], index: int, bursts: list[Burst]) 
     length = len(packet)
     if not size or length > LARGEST_PACKET:
         raise DatagramError(DropReason.MALFORMED)
-    header = bytearray(packet[:header_length])
-    parts: list[Plaintext | memoryview] = [packet]
+    # It grows in place: a run that came by one read is not copied at all.
+    whole = packet if isinstance(packet, bytearray) else bytearray(packet)
+    header = whole[:header_length]
     # What follows: one comparison with the header as it must be, not one per field.
     while form is _SEGMENT and not (length - header_length) % size and index + 1 < len(items):
         place = offset + length - header_length
@@ -95,7 +96,7 @@ def _join_untrusted(items: Sequence[Released], index: int, bursts: list[Burst]) 
         else:
             more, most = there, size
         added = len(more) - header_length
-        if place > LARGEST_PACKET or max(length, place) + added > LARGEST_PACKET:
+        if max(length, place) + added > LARGEST_PACKET:
             break
         _LENGTH.pack_into(header, position, place)
         if (
@@ -104,22 +105,17 @@ def _join_untrusted(items: Sequence[Released], index: int, bursts: list[Burst]) 
             or not (form_here is _SEGMENT or form_here is _LAST)
         ):
             break
-        parts.append(memoryview(more)[header_length:])
+        whole += memoryview(more)[header_length:]
         length += added
         form = form_here
         index += 1
-    head = part_header(
-        packet[:header_length],
+    whole[:header_length] = part_header(
+        whole[:header_length],
         offset=offset,
         segment_size=size,
         payload_length=length - header_length,
         is_end=form is _LAST,
     )
-    if isinstance(packet, bytearray):
-        packet[:header_length] = head
-    else:
-        parts[0] = head + packet[header_length:]
-    whole = parts[0] if len(parts) == 1 else b"".join(parts)
     is_run = length - header_length > size
     bursts.append(
         Burst(

@@ -330,8 +330,11 @@ static PyObject *open_all(RunCipher *self, const uint8_t *first, int64_t room, i
     const int64_t size_last = room - begin_last < size ? room - begin_last : size;
     if (plain < 1 || size_last <= OVERHEAD || (int64_t)count * plain > 2 * LARGEST_PACKET)
         return NULL;
-    /* Room for all with their headers: what the datagrams say is not known to be true yet. */
-    PyObject *opened = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)count * plain);
+    /* Room for all with their headers: what the datagrams say is not known to be true yet. And room
+     * for the rest of the run, which is then appended without a copy of what is here. */
+    const Py_ssize_t room_here = (Py_ssize_t)count * plain;
+    PyObject *opened = PyByteArray_FromStringAndSize(
+        NULL, room_here < LARGEST_PACKET ? LARGEST_PACKET : room_here);
     if (opened == NULL)
         return NULL;
     uint8_t *packet = (uint8_t *)PyByteArray_AsString(opened);
