@@ -151,7 +151,7 @@ class AckEqualiser:
         """Return what is to be delivered now, in order: without the acks that are early."""
         self._forget_paused(now)
         passed = self._take_due(now)
-        trips = _round_trips(paths)
+        trips: Sequence[float] = ()
         for burst in bursts:
             followed = self._flows.get(flow_key(burst.packet))
             fields = None if followed is None else tcp_fields(burst.packet)
@@ -161,11 +161,14 @@ class AckEqualiser:
                 # What says more than a number waits for nothing, nor does it overtake.
                 passed += followed.take_all()
                 passed.append(burst)
-            elif (due := followed.due(fields.ack, trips, now)) <= now:
-                passed.append(burst)
             else:
-                followed.hold(burst, due)
-                self._next_at = min(self._next_at, due)
+                trips = trips or _round_trips(paths)
+                due = followed.due(fields.ack, trips, now)
+                if due <= now:
+                    passed.append(burst)
+                else:
+                    followed.hold(burst, due)
+                    self._next_at = min(self._next_at, due)
         return passed
 
     def _take_due(self, now: float) -> list[Burst]:

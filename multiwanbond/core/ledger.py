@@ -40,7 +40,9 @@ class Ledger:
         "_acked_datagrams",
         "_acked_sequence",
         "_awaited",
+        "_loss",
         "_loss_buckets",
+        "_loss_until",
         "_sent_bytes_at",
         "last_progress",
         "next_sequence",
@@ -62,6 +64,8 @@ class Ledger:
         self._acked_sequence = 0
         self._acked_datagrams = 0
         self._loss_buckets: deque[tuple[float, int, int]] = deque()  # (start, expected, received)
+        self._loss = 0.0
+        self._loss_until = 0.0  # so long it is what `_loss` says, if nothing is counted
 
     @property
     def in_flight_bytes(self) -> int:
@@ -130,12 +134,14 @@ class Ledger:
         buckets = self._loss_buckets
         if not buckets or now - buckets[-1][0] >= _LOSS_BUCKET:
             buckets.append((now, 0, 0))
+        self._loss_until = 0.0
         start, had_expected, had_received = buckets.pop()
         buckets.append((start, had_expected + expected, had_received + received))
 
     def forget_losses(self) -> None:
         """Begin a new account of losses."""
         self._loss_buckets.clear()
+        self._loss_until = 0.0
 
     def loss(self, now: float) -> float:
         """Return the share of datagrams lost in the last `LOSS_WINDOW` seconds, 0 to 1.
@@ -143,6 +149,8 @@ class Ledger:
         The worst second is left out: a sender's slow start overflows any queue once, and for that
         alone a download was moved from a 100 Mbit/s line to one of 10.
         """
+        if now < self._loss_until:
+            return self._loss
         buckets = self._loss_buckets
         while buckets and now - buckets[0][0] > LOSS_WINDOW:
             buckets.popleft()
@@ -150,7 +158,9 @@ class Ledger:
         expected = sum(bucket[1] for bucket in buckets) - worst[1]
         received = sum(bucket[2] for bucket in buckets) - worst[2]
         # Reordering can make one interval receive more than it expects; the sum never should.
-        return min(max(expected - received, 0) / max(expected, LEAST_LOSS_SAMPLE), 1.0)
+        self._loss = min(max(expected - received, 0) / max(expected, LEAST_LOSS_SAMPLE), 1.0)
+        self._loss_until = (buckets[0][0] if buckets else now) + LOSS_WINDOW
+        return self._loss
 
 
 class Arrivals:

@@ -212,13 +212,16 @@ class ReorderBuffer:
 
     def _are_new(self, path_id: int, first: int, count: int, now: float) -> bool:
         """Make room for packets in a row if nothing is known of any of them, and say so."""
-        last, highest = first + count - 1, self._highest
+        last, highest, fates = first + count - 1, self._highest, self._fates
+        start = first & _MASK
+        end = start + count
         if first <= highest:
-            start = first & _MASK
-            if last > highest or first <= highest - WINDOW or start + count > WINDOW:
+            if last > highest or first <= highest - WINDOW or end > WINDOW:
                 return False
-            if max(self._fates[start : start + count]) > _HOLE:
+            if max(fates[start:end]) > _HOLE:
                 return False
+        elif first == highest + 1 and end <= WINDOW and fates.find(_HOLE, start, end) < 0:
+            self._highest = last  # nothing to give up, and the caller overwrites the old fates
         else:
             self._advance(last)
         self.note(path_id, last, now)
