@@ -12,7 +12,13 @@ class Burst:
     keep it whole as far as possible: one read, one lookup, one scheduling decision, one write.
     """
 
-    __slots__ = ("header_length", "is_checksum_partial", "packet", "segment_size")
+    __slots__ = (
+        "header_length",
+        "is_checksum_partial",
+        "is_checksum_verified",
+        "packet",
+        "segment_size",
+    )
 
     def __init__(
         self,
@@ -21,6 +27,7 @@ class Burst:
         segment_size: int = 0,
         header_length: int = 0,
         is_checksum_partial: bool = False,
+        is_checksum_verified: bool = False,
     ) -> None:
         self.packet: Final = packet
         """The IP packet; for a run, its header followed by all payloads."""
@@ -30,6 +37,8 @@ class Burst:
         """Bytes of IP and transport header before the first payload; 0 for a single packet."""
         self.is_checksum_partial: Final = is_checksum_partial
         """True if the transport checksum holds only the pseudo-header's sum; so for every run."""
+        self.is_checksum_verified: Final = is_checksum_verified
+        """True if it is complete, and was found right on arrival at this host."""
 
     @property
     def segment_count(self) -> int:

@@ -92,6 +92,11 @@ class Flow:
         return self.key[0:1] == _TCP_KEY and len(self.key) in _WITH_PORTS
 
     @property
+    def is_udp(self) -> bool:
+        """True for UDP with its ports in sight."""
+        return self.key[0:1] == _UDP_KEY and len(self.key) in _WITH_PORTS
+
+    @property
     def is_ordered(self) -> bool:
         """False where packets need not wait for the one before: nobody sends UDP that sparsely and
         wants it late rather than out of order.

@@ -13,6 +13,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.flow import Flow
+from multiwanbond.core.gather import Gathering, header_length_of
 from multiwanbond.core.ip import mark_congestion
 
 TARGET: Final = 0.06
@@ -91,7 +92,17 @@ class Codel:
 class FlowQueue:
     """What waits of one flow."""
 
-    __slots__ = ("_bursts", "_codel", "_taken", "deficit", "dropped", "flow", "is_listed", "octets")
+    __slots__ = (
+        "_bursts",
+        "_codel",
+        "_gathers",
+        "_taken",
+        "deficit",
+        "dropped",
+        "flow",
+        "is_listed",
+        "octets",
+    )
 
     def __init__(self, flow: Flow) -> None:
         self.flow: Final = flow
@@ -101,7 +112,8 @@ class FlowQueue:
         self.is_listed = False
         self.dropped = 0
         """Packets CoDel took out."""
-        self._bursts: deque[tuple[Burst, float]] = deque()
+        self._bursts: deque[tuple[Burst | Gathering, float]] = deque()
+        self._gathers = flow.is_udp
         self._taken = 0  # payload bytes of the first run that have left already
         self._codel = Codel()
 
@@ -115,12 +127,41 @@ class FlowQueue:
         Also what TCP sends again, although its receiver waits for that: in front it overtakes what
         was sent before it, and RACK takes all of that for lost (thousands of needless re-sends).
         """
+        if self._gathers and self._bursts and self._gather(burst, now):
+            return
         self._bursts.append((burst, now))
         self.octets += len(burst.packet)
+
+    def _gather(self, burst: Burst, now: float) -> bool:
+        """Make a run of a packet and the one that came just before, if both can be in one."""
+        last, came_at = self._bursts[-1]
+        if came_at != now or self._taken:
+            return False
+        if isinstance(last, Burst):
+            header_length = header_length_of(last)
+            if not header_length:
+                return False
+            last = Gathering(last, header_length)
+        before = last.length
+        if not last.add(burst):
+            return False
+        self._bursts[-1] = last, now
+        self.octets += last.length - before
+        return True
+
+    def _first(self) -> tuple[Burst, float]:
+        """Return what has waited for longest, and since when."""
+        first, came_at = self._bursts[0]
+        if isinstance(first, Gathering):
+            first = first.burst()
+            self._bursts[0] = first, came_at
+        return first, came_at
 
     def drop_last(self) -> int:
         """Take out what came last; return how many packets that was."""
         burst, _ = self._bursts.pop()
+        if isinstance(burst, Gathering):
+            burst = burst.burst()
         left = burst.segment_count
         self.octets -= len(burst.packet)
         if not self._bursts:
@@ -135,7 +176,7 @@ class FlowQueue:
         At least one segment is returned; None if CoDel dropped all there was.
         """
         while self._bursts:
-            burst, arrived_at = self._bursts[0]
+            burst, arrived_at = self._first()
             if now - arrived_at > STALE:
                 self.dropped += self._take(burst, inf).segments
                 continue

@@ -37,6 +37,7 @@ _TUNSETVNETHDRSZ: Final = _WRITES | 4 << 16 | ord("T") << 8 | 216
 _IFF_VNET_HDR: Final = 0x4000
 _IFF_TUN_EXCL: Final = 0x8000
 _NEEDS_CSUM: Final = 1
+_DATA_VALID: Final = 2
 _GSO_NONE, _GSO_TCPV4, _GSO_TCPV6, _GSO_UDP_L4, _GSO_ECN = 0, 1, 4, 5, 0x80
 _CHECKSUM_OFFSETS: Final = {ip.TCP: 16, ip.UDP: 6}
 _CWR: Final = 0x80
@@ -104,7 +105,7 @@ class TunDevice:
                 data = read(fd, _LARGEST_READ)
                 if data[:2] == b"\0\0":
                     bursts.append(Burst(data[_HEADER.size :]))
-                elif burst := _parse(data):
+                elif burst := parse(data):
                     bursts.append(burst)
                 else:
                     self.unusable += 1
@@ -207,14 +208,14 @@ def _transport_offset(packet: Bytes) -> int:
     return (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else 40
 
 
-def _parse(data: bytes) -> Burst | None:
+def parse(data: bytes) -> Burst | None:
     """Return the burst in one read whose virtio header is not all zeros; None if it has no use."""
     flags, gso_type, _, size, start, offset = _HEADER.unpack_from(data)
     if gso_type & ~_GSO_ECN:
         return _parse_run(data, size)
     packet = data[_HEADER.size :]
     if not flags & _NEEDS_CSUM:
-        return Burst(packet)
+        return Burst(packet, is_checksum_verified=bool(flags & _DATA_VALID))
     if start == _transport_offset(packet) and offset == _CHECKSUM_OFFSETS.get(_protocol(packet)):
         return Burst(packet, is_checksum_partial=True)
     # The sum of an inner header (GRE, VXLAN) or of a protocol we have no rule for: nobody later

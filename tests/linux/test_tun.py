@@ -11,7 +11,7 @@ import trio.testing
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.ip import split_run
 from multiwanbond.linux.fake import FakeTun
-from multiwanbond.linux.tun import Offload, TunDevice
+from multiwanbond.linux.tun import Offload, TunDevice, parse
 
 from .inner import finished, tcp_burst, udp_burst
 from .namespaces import Namespace, namespaces, skip_without_kernel
@@ -191,3 +191,17 @@ async def test_closing_wakes_the_waiter(kernel: Kernel) -> None:
         await trio.testing.wait_all_tasks_blocked()
         tun.close()
         tun.close()
+
+
+@pytest.mark.parametrize(("flags", "is_verified"), [(0, False), (2, True)])
+def test_a_packet_whose_checksum_was_found_right_is_known_as_such(
+    flags: int, is_verified: bool
+) -> None:
+    """Network cards find it right; no interface of a test can."""
+    packet = bytes(finished(udp_burst(NEAR, FAR, b"payload")))
+    header = bytes([flags, 0]) + bytes(8)
+
+    burst = parse(header + packet)
+
+    assert burst is not None
+    assert (burst.packet, burst.is_checksum_verified) == (packet, is_verified)
