@@ -66,6 +66,14 @@ class WanType(Enum):
     OTHER = "other"
 
 
+class CipherWish(Enum):
+    """What packets are to be encrypted with."""
+
+    AUTO = "auto"
+    AES_256_GCM = "aes_256_gcm"
+    CHACHA20_POLY1305 = "chacha20_poly1305"
+
+
 class Offload(Enum):
     """Whether the kernel may be given, and give us, many packets in one system call."""
 
@@ -142,9 +150,10 @@ class Routing:
 
     mode: RoutingMode = option(
         RoutingMode.ADAPTIVE,
-        doc="adaptive gives each connection the WAN that delivers it soonest (recommended); "
-        "per_flow keeps each on one WAN for good; least_latency uses the quickest WAN alone and "
-        "keeps the others in reserve; round_robin takes turns packet by packet, for equal lines.",
+        doc="adaptive gives a download all WANs together, and anything shorter the one that "
+        "delivers it soonest (recommended); per_flow keeps each connection on one WAN for good; "
+        "least_latency uses the quickest WAN alone and keeps the others in reserve; round_robin "
+        "takes turns packet by packet, for equal lines.",
     )
 
 
@@ -245,6 +254,11 @@ class Security:
         default_doc="none",
         doc="File that holds private_key; only its owner may be able to read it. A relative name "
         "starts at this file's directory.",
+    )
+    cipher: CipherWish = option(
+        CipherWish.AUTO,
+        doc="auto takes what costs both ends together the least processor time, as each measures "
+        "at its start. Any other is taken unless the other end asks for a different one.",
     )
     peers: tuple[Peer, ...] = option(
         tuple,

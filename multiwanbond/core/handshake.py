@@ -61,7 +61,8 @@ class TransportSecrets(NamedTuple):
 _OFFER: Final = Struct(f"!B{BOND_ID_SIZE}sHIII")
 _ANSWER: Final = Struct(f"!B{BOND_ID_SIZE}sBHIB")
 _RESUMED: Final = 0x01
-_MAX_COST: Final = 0xFFFFFFFF
+MAX_COST: Final = 0xFFFFFFFF
+"""Nanoseconds: what a cipher costs that is not to be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +86,8 @@ class Offer:
             self.bond_id,
             self.inner_mtu,
             self.features,
-            min(self.aes_gcm_ns, _MAX_COST),
-            min(self.chacha20_ns, _MAX_COST),
+            min(self.aes_gcm_ns, MAX_COST),
+            min(self.chacha20_ns, MAX_COST),
         )
 
 

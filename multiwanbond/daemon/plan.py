@@ -1,12 +1,13 @@
 """What one daemon is to do: the configuration as each part of the daemon wants to read it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from multiwanbond.config.model import Configuration, Mode, Offload, Peer, Wan
+from multiwanbond.config.model import CipherWish, Configuration, Mode, Offload, Peer, Wan
 from multiwanbond.config.notations import HostPort, InterfaceAddress
 from multiwanbond.core.datagram import Address
+from multiwanbond.core.handshake import MAX_COST
 from multiwanbond.core.settings import (
     CipherCosts,
     EndpointSettings,
@@ -128,8 +129,19 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
         ),
         routing_mode=configuration.routing.mode,
         inner_mtu=configuration.tunnel.mtu or WIDEST_MTU,
-        cipher_costs=costs,
+        cipher_costs=_with_wish(costs, configuration.security.cipher),
     )
+
+
+def _with_wish(costs: CipherCosts, wish: CipherWish) -> CipherCosts:
+    """Return costs at which the cipher wished for is the cheaper one."""
+    match wish:
+        case CipherWish.AES_256_GCM:
+            return replace(costs, chacha20_ns=MAX_COST)
+        case CipherWish.CHACHA20_POLY1305:
+            return replace(costs, aes_gcm_ns=MAX_COST)
+        case CipherWish.AUTO:
+            return costs
 
 
 def _peer(peer: Peer, *, is_initiator: bool) -> PeerSettings:

@@ -1,7 +1,9 @@
 """Client and server over three WANs of a real kernel: what they carry, and what they survive."""
 
+import socket
 import time
 from contextlib import ExitStack, closing
+from random import Random
 
 import pytest
 
@@ -11,7 +13,7 @@ from multiwanbond.lab.topology import SERVER_IPV4, SERVER_IPV6, Topology
 from multiwanbond.lab.traffic import Transfer
 
 from .conftest import BuildBond
-from .inner import echo, echoed, ping_through
+from .inner import ENDS, echo, echoed, ping_through
 
 pytestmark = pytest.mark.netns
 
@@ -76,6 +78,47 @@ def test_an_upload_arrives_intact(lab: Topology, bond: Bond) -> None:
         result = transfer.wait(60)
 
     assert result.is_intact
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("size", [60, 1200])
+def test_datagrams_sent_at_once_arrive_each_as_it_was(
+    lab: Topology, bond: Bond, version: int, size: int
+) -> None:
+    random = Random(size)
+    payloads = [random.randbytes(size if number % 7 else size - 9) for number in range(200)]
+    host = ENDS[version][1]
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with (
+        lab.server.socket(socket.SOCK_DGRAM, family=family) as far,
+        lab.client.socket(socket.SOCK_DGRAM, family=family) as near,
+    ):
+        far.bind((host, 7))
+        far.settimeout(5.0)
+        for payload in payloads:
+            near.sendto(payload, (host, 7))
+        arrived = [far.recv(2000) for _ in payloads]
+
+    assert sorted(arrived) == sorted(payloads)
+
+
+@pytest.mark.parametrize("end", ["client", "server"])
+@pytest.mark.parametrize("wish", ["aes_256_gcm", "chacha20_poly1305"])
+def test_the_cipher_that_one_end_asks_for_is_used(
+    lab: Topology, build_bond: BuildBond, end: str, wish: str
+) -> None:
+    bond = build_bond(lab)
+    daemon = bond.client if end == "client" else bond.server
+    daemon.document["security"]["cipher"] = wish
+    daemon.write_config()
+
+    bond.start()
+    bond.wait_connected()
+
+    status = bond.client.status()
+    assert status is not None
+    assert status["peers"][0]["cipher"].lower() == wish
+    assert len(ping_through(lab)) == 5
 
 
 def test_nothing_on_a_wan_can_be_read(lab: Topology, bond: Bond) -> None:
