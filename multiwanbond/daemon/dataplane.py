@@ -31,6 +31,11 @@ TUN_BATCH: Final = 64
 SOCKET_BATCH: Final = 32
 """Socket reads at most; each may be a run of datagrams."""
 
+BATCH_BYTES: Final = 512 * 1024
+"""Bytes read from either at most: a millisecond's work, for which a ping beside them waits, and
+what a processor's cache holds. Beside a flow of 2 to 3 Gbit/s pings took 7 ms (95th percentile),
+and with 2 MB 11; with 128 kB 6.5, and the flow lost a fifth."""
+
 SERVER_SOCKET: Final = 0
 """The WAN number under which a server's one listening socket is known to the endpoint."""
 
@@ -41,7 +46,7 @@ class Tun(Protocol):
     """What we need of a TUN device; see `linux.tun.TunDevice`."""
 
     async def wait_readable(self) -> None: ...
-    def read_nowait(self, limit: int = ...) -> list[Burst]: ...
+    def read_nowait(self, limit: int = ..., enough: int = ...) -> list[Burst]: ...
     def write_nowait(self, bursts: Sequence[Burst]) -> int: ...
 
 
@@ -51,7 +56,7 @@ class Udp(Protocol):
     @property
     def local(self) -> Address: ...
     async def wait_readable(self) -> None: ...
-    def receive_nowait(self, limit: int = ...) -> list[Received]: ...
+    def receive_nowait(self, limit: int = ..., enough: int = ...) -> list[Received]: ...
     def send_nowait(self, transmits: Iterable[Transmit]) -> int: ...
     def statistics(self) -> UdpStatistics: ...
     def close(self) -> None: ...
@@ -109,7 +114,7 @@ class Dataplane:
         tun, handle_bursts, flush = self._tun, self.endpoint.handle_bursts, self.flush
         while True:
             await tun.wait_readable()
-            bursts = tun.read_nowait(TUN_BATCH)
+            bursts = tun.read_nowait(TUN_BATCH, BATCH_BYTES)
             if bursts:
                 handle_bursts(bursts, trio.current_time())
                 flush()
@@ -121,7 +126,7 @@ class Dataplane:
         while True:
             try:
                 await socket.wait_readable()
-                received = socket.receive_nowait(SOCKET_BATCH)
+                received = socket.receive_nowait(SOCKET_BATCH, BATCH_BYTES)
             except trio.ClosedResourceError:
                 return  # detached
             except OSError as exc:

@@ -6,6 +6,7 @@ is immediate; delay, rate and queues are the business of `sim`.
 
 import errno
 import socket
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
@@ -36,8 +37,13 @@ class _Inbox(Generic[Item]):
         self.items.append(item)
         self._changed.set()
 
-    def take(self, limit: int) -> list[Item]:
-        return [self.items.popleft() for _ in range(min(limit, len(self.items)))]
+    def take(self, limit: int, enough: int, size: Callable[[Item], int]) -> list[Item]:
+        taken: list[Item] = []
+        octets = 0
+        while self.items and len(taken) < limit and octets < enough:
+            taken.append(self.items.popleft())
+            octets += size(taken[-1])
+        return taken
 
     def close(self) -> None:
         self.is_closed = True
@@ -76,8 +82,8 @@ class FakeTun:
     async def wait_readable(self) -> None:
         await self._inbox.wait()
 
-    def read_nowait(self, limit: int = 64) -> list[Burst]:
-        return self._inbox.take(limit)
+    def read_nowait(self, limit: int = 64, enough: int = sys.maxsize) -> list[Burst]:
+        return self._inbox.take(limit, enough, lambda burst: len(burst.packet))
 
     def write_nowait(self, bursts: Sequence[Burst]) -> int:
         if not self.is_up:
@@ -227,8 +233,8 @@ class FakeUdpSocket:
     async def wait_readable(self) -> None:
         await self._inbox.wait()
 
-    def receive_nowait(self, limit: int = 32) -> list[Received]:
-        received = self._inbox.take(limit)
+    def receive_nowait(self, limit: int = 32, enough: int = sys.maxsize) -> list[Received]:
+        received = self._inbox.take(limit, enough, lambda read: len(read.data))
         self._reads += len(received)
         self._received += sum(_count(len(item.data), item.segment_size) for item in received)
         return received

@@ -92,13 +92,18 @@ class TunDevice:
         """Return when `read_nowait` has something to tell."""
         await trio.lowlevel.wait_readable(self._fd)
 
-    def read_nowait(self, limit: int = 64) -> list[Burst]:
-        """Return what the kernel has for us now, at most `limit` bursts; none if it has nothing.
+    def read_nowait(self, limit: int = 64, enough: int = sys.maxsize) -> list[Burst]:
+        """Return what the kernel has for us now; none if it has nothing.
+
+        Args:
+            limit: bursts at most.
+            enough: bytes from which on no more is read.
 
         Raises:
             PlatformError: somebody deleted the interface.
         """
         bursts: list[Burst] = []
+        octets = 0
         read, fd = os.read, self._fd
         try:
             for _ in range(limit):
@@ -109,6 +114,9 @@ class TunDevice:
                     bursts.append(burst)
                 else:
                     self.unusable += 1
+                octets += len(data)
+                if octets >= enough:
+                    break
         except BlockingIOError:
             pass
         except OSError as exc:

@@ -151,12 +151,17 @@ class UdpSocket:
 
     # Receiving
 
-    def receive_nowait(self, limit: int = 32) -> list[Received]:
-        """Return what has arrived, at most `limit` reads; their data is valid until the next call.
+    def receive_nowait(self, limit: int = 32, enough: int = sys.maxsize) -> list[Received]:
+        """Return what has arrived; the data is valid until the next call.
 
         Never raises for what the network does.
+
+        Args:
+            limit: reads at most.
+            enough: bytes from which on no more is read.
         """
         received: list[Received] = []
+        octets = 0
         buffers, sources = self._buffers, self._sources
         recvmsg_into = self._socket.recvmsg_into
         for _ in range(limit):
@@ -187,6 +192,9 @@ class UdpSocket:
                     local_host=local_host,
                 )
             )
+            octets += length
+            if octets >= enough:
+                break
         self._reads += len(received)
         return received
 

@@ -213,7 +213,7 @@ class BrokenSocket:
     async def wait_readable(self) -> None:
         await self.is_readable.wait()
 
-    def receive_nowait(self, limit: int = 32) -> list[Received]:
+    def receive_nowait(self, limit: int = 32, enough: int = 0) -> list[Received]:
         raise OSError(errno.EBADF, "bad file descriptor")
 
     def send_nowait(self, transmits: Iterable[Transmit]) -> int:

@@ -136,6 +136,18 @@ async def test_no_more_than_the_limit_is_read_at_once(kernel: Kernel) -> None:
     tun.close()
 
 
+async def test_no_more_is_read_when_there_is_enough(kernel: Kernel) -> None:
+    tun = kernel.open_tun(wants_offload=True)
+    kernel.send_datagrams([b"x" * 1000] * 5)
+
+    with trio.fail_after(5):
+        await tun.wait_readable()
+    first, second = tun.read_nowait(64, 2500), tun.read_nowait(64, 2500)
+
+    assert (len(first), len(second)) == (3, 2)
+    tun.close()
+
+
 @pytest.mark.parametrize("wants_offload", [True, False])
 def test_a_run_is_delivered_as_its_datagrams(kernel: Kernel, wants_offload: bool) -> None:
     tun = kernel.open_tun(wants_offload=wants_offload)

@@ -152,6 +152,21 @@ async def test_one_batch_of_reads_stays_valid_together(hosts: tuple[Host, Host])
     server.close()
 
 
+async def test_no_more_is_received_when_there_is_enough(hosts: tuple[Host, Host]) -> None:
+    client = hosts[0].open_socket(wants_gso=False)
+    server = hosts[1].open_socket(local=SERVER)
+    # Of growing length, so the kernel cannot join them.
+    client.send_nowait(Transmit(bytes(n), SERVER, wan_id=1) for n in range(1000, 1005))
+
+    with trio.fail_after(5):
+        await server.wait_readable()
+    first, second = server.receive_nowait(32, 2500), server.receive_nowait(32, 2500)
+
+    assert (len(first), len(second)) == (3, 2)
+    client.close()
+    server.close()
+
+
 async def test_a_wildcard_server_answers_from_the_address_it_was_spoken_to(
     hosts: tuple[Host, Host],
 ) -> None:
