@@ -35,6 +35,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure what a bond costs that carries nothing, for the given seconds",
     )
+    parser.add_argument(
+        "--dataplane",
+        action="store_true",
+        help="measure what processors allow instead of lines: TCP and UDP over unshaped links, "
+        "beside plain links and wireguard-go where it is installed; takes the given seconds some "
+        "forty times a run",
+    )
 
 
 def chosen_instead(args: argparse.Namespace) -> Measure | None:
@@ -44,18 +51,22 @@ def chosen_instead(args: argparse.Namespace) -> Measure | None:
         UsageError: something was given that would have no effect.
     """
     if args.fetches:
-        options = (
-            "--idle",
-            "--traffic",
-            "--up",
-            "--flows",
-            "--only",
-            "--runs",
-            "--seconds",
-            "--svg",
+        _refuse(
+            args,
+            "--fetches",
+            (
+                *("--idle", "--dataplane", "--traffic", "--up", "--flows"),
+                *("--only", "--runs", "--seconds", "--svg"),
+            ),
         )
-        _refuse(args, "--fetches", options)
         return _measure_fetches
+    if args.dataplane:
+        _refuse(
+            args,
+            "--dataplane",
+            ("--idle", "--scenario", "--traffic", "--up", "--congestion", "--flows", "--svg"),
+        )
+        return _measure_dataplane
     if args.idle:
         _refuse(args, "--idle", ("--traffic", "--up", "--congestion", "--flows", "--only", "--svg"))
         return _measure_idle
@@ -68,6 +79,8 @@ def chosen_instead(args: argparse.Namespace) -> Measure | None:
 def _refuse(args: argparse.Namespace, choice: str, options: Collection[str]) -> None:
     given = {
         "--idle": args.idle,
+        "--dataplane": args.dataplane,
+        "--scenario": args.scenario is not None,
         "--runs": args.runs != RUNS,
         "--seconds": args.seconds != SECONDS,
         "--traffic": args.traffic != "tcp",
@@ -141,3 +154,18 @@ def _measure_idle(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     results = measure_each(names, plan, bench_idle.measure, bench_idle_report, say)
     say("\n" + "\n".join(bench_idle_report.LEGEND))
     return bench_idle_report.document(results)
+
+
+def _measure_dataplane(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    from multiwanbond.lab import bench_dataplane, bench_dataplane_report
+
+    plan = bench_dataplane.DataplanePlan(
+        seconds=args.seconds, runs=args.runs, is_bond_only=args.only == "bond"
+    )
+    say(bench_dataplane_report.title(plan))
+    results = bench_dataplane.measure(plan, lambda count: say(f"run {count} of {plan.runs}"))
+    say("\n" + bench_dataplane_report.HEADER)
+    for figures in results:
+        say(bench_dataplane_report.row(figures))
+    say("\n" + "\n".join(bench_dataplane_report.LEGEND))
+    return bench_dataplane_report.document(plan, results)

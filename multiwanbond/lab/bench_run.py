@@ -3,8 +3,7 @@
 import os
 import statistics
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from multiwanbond.lab import processes, programs
@@ -23,9 +22,9 @@ from multiwanbond.lab.bench import (
     specs_of,
     why_no_mptcp,
 )
-from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond
+from multiwanbond.lab.bond import CLIENT_INNER_IPV4, SERVER_INNER_IPV4, Bond, Document
 from multiwanbond.lab.line_return import ReturnWatch
-from multiwanbond.lab.meters import cpu_seconds, tcp_counters
+from multiwanbond.lab.meters import busy_seconds, cpu_seconds, tcp_counters
 from multiwanbond.lab.namespaces import Namespace
 from multiwanbond.lab.programs import Program
 from multiwanbond.lab.topology import SERVER_IPV4, Topology
@@ -86,13 +85,21 @@ def _run_once(scenario: Scenario, scale: float, plan: BenchPlan, seed: int) -> O
         )
 
 
-def connected_bond(lab: Topology) -> Bond:
+def connected_bond(lab: Topology, adjust: Callable[[Document], None] | None = None) -> Bond:
     """Return a bond over all lines of a lab, once it has had the time to know them.
+
+    Args:
+        lab: where.
+        adjust: changes each daemon's configuration before it starts.
 
     Raises:
         PlatformError: it does not connect.
     """
     bond = Bond(lab)
+    if adjust is not None:
+        for daemon in bond.daemons:
+            adjust(daemon.document)
+            daemon.write_config()
     bond.start()
     bond.wait_connected()
     time.sleep(_SETTLE)
@@ -275,15 +282,9 @@ class _Busy:
     """What share of all processors works from now on, whoever for."""
 
     def __init__(self) -> None:
-        self._began, self._busy = time.monotonic(), _busy_seconds()
+        self._began, self._busy = time.monotonic(), busy_seconds()
 
     def share(self) -> float:
         """Return the share since the beginning."""
         processors = os.cpu_count() or 1
-        return (_busy_seconds() - self._busy) / (time.monotonic() - self._began) / processors
-
-
-def _busy_seconds() -> float:
-    line = Path("/proc/stat").read_text().split("\n", 1)[0].split()
-    user, nice, system, _idle, _iowait, irq, softirq = map(int, line[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+        return (busy_seconds() - self._busy) / (time.monotonic() - self._began) / processors

@@ -17,6 +17,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def busy_seconds() -> float:
+    """Return how long all processors together have worked since boot, whoever for."""
+    line = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, line[1:8])
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
 def tcp_counters(namespace: Namespace) -> dict[str, int]:
     """Return the `TcpExt` counters of a namespace, by the kernel's names."""
     with inside(namespace.name):
