@@ -36,7 +36,7 @@ def show_status(status: StatusDocument) -> None:
             _show_table(rows)
     for line in waiting_lines(status["wans"]):
         print(line)
-    for line in _loss_lines(status):
+    for line in (*_loss_lines(status), *_slow_lines(status)):
         print(line)
 
 
@@ -79,6 +79,19 @@ def _loss_lines(status: StatusDocument) -> Iterator[str]:
         count = status[key]  # type: ignore[literal-required]  # three keys of the same type
         if count:
             yield f"{text}: {count}"
+
+
+def _slow_lines(status: StatusDocument) -> Iterator[str]:
+    """Yield what takes more processor time here than it could."""
+    if status["tunnel"]["offload"] == "none":
+        yield f"slower than need be: {status['tunnel']['name']} takes packets one by one"
+    names = {wan["id"]: wan["name"] for wan in status["wans"]}
+    for socket in status["sockets"]:
+        if not socket["is_gso"]:
+            name = names.get(socket["wan_id"], socket["local"])
+            yield f"slower than need be: datagrams leave by {name} one by one (no GSO)"
+    if not status["is_compiled"]:
+        yield "slower than need be: Python encrypts (python -m multiwanbond.native.build)"
 
 
 def _path_row(path: PathDocument) -> list[str]:

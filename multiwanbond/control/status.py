@@ -124,6 +124,8 @@ class StatusDocument(TypedDict):
     uptime_s: float
     is_ready: bool
     """A client: connected to a peer. A server: listening."""
+    is_compiled: bool
+    """False if Python encrypts runs, at several times the processor time (see `native`)."""
     tunnel: TunnelDocument
     peers: list[PeerDocument]
     wans: list[WanDocument]

@@ -17,6 +17,7 @@ from multiwanbond import __version__
 from multiwanbond.control.protocol import Command, Request
 from multiwanbond.control.server import ControlServer
 from multiwanbond.control.status import JsonObject, StatusDocument
+from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondOpened, Event
 
@@ -132,6 +133,7 @@ class Tunnel:
             mode=mode,
             mtu=self._standing.mtu,
             offload=self._standing.tun.offload.name.lower(),
+            is_compiled=segments.COMPILED is not None,
         )
         self._notifier.ready(f"{mode}, tunnel {name}")
 
@@ -166,6 +168,7 @@ class Tunnel:
             "mode": self.plan.mode.value,
             "uptime_s": round(now - self._started_at, 1),
             "is_ready": has_way and self._is_routed,
+            "is_compiled": segments.COMPILED is not None,
             "tunnel": {
                 "name": tunnel.name,
                 "mtu": self._mtu,

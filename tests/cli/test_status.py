@@ -16,6 +16,7 @@ STATUS: StatusDocument = {
     "mode": "client",
     "uptime_s": 3780.0,
     "is_ready": True,
+    "is_compiled": True,
     "tunnel": {
         "name": "mwb0",
         "mtu": 1440,
@@ -153,3 +154,21 @@ def test_asking_for_the_status_loads_neither_trio_nor_pyroute2() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
     assert found.stdout.strip() == ""
+
+
+def test_what_makes_it_slower_than_need_be_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["is_compiled"] = False
+    status["tunnel"]["offload"] = "none"
+    status["sockets"] = [
+        {"wan_id": 1, "local": "192.0.2.1:5", "is_gso": False},
+        {"wan_id": 2, "local": "192.0.2.2:5", "is_gso": True},
+    ]
+
+    show_status(status)
+
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "slower than need be: mwb0 takes packets one by one",
+        "slower than need be: datagrams leave by Fibre one by one (no GSO)",
+        "slower than need be: Python encrypts (python -m multiwanbond.native.build)",
+    ]
