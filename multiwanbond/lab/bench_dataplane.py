@@ -15,7 +15,7 @@ from multiwanbond.lab.bench_run import connected_bond
 from multiwanbond.lab.bond import SERVER_INNER_IPV4, Bond, Document
 from multiwanbond.lab.meters import busy_seconds, resident_memory
 from multiwanbond.lab.programs import Program
-from multiwanbond.lab.rivals import start_wireguard_go, why_no_wireguard_go
+from multiwanbond.lab.rivals import RIVALS, Rival
 from multiwanbond.lab.topology import SERVER_IPV4, Topology, WanSpec
 
 PORT: Final = 5203
@@ -130,9 +130,14 @@ def ways(plan: DataplanePlan) -> dict[str, Way]:
     if plan.is_bond_only:
         return bonds
     found = {"veth alone": Way(paths=1, build=lambda _lab: (SERVER_IPV4, None)), **bonds}
-    if why_no_wireguard_go() is None:
-        found["wireguard-go"] = Way(paths=1, build=lambda lab: (start_wireguard_go(lab), None))
+    for name, rival in RIVALS.items():
+        if rival.why_not() is None:
+            found[name] = Way(paths=1, build=partial(_build_rival, rival))
     return found
+
+
+def _build_rival(rival: Rival, lab: Topology) -> tuple[str, None]:
+    return rival.start(lab), None
 
 
 def _build_bond(

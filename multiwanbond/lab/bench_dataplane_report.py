@@ -7,7 +7,7 @@ from typing import Any, Final
 from multiwanbond.core import segments
 from multiwanbond.lab import bench_table
 from multiwanbond.lab.bench_dataplane import LOADS, Datagrams, DataplanePlan, WayFigures
-from multiwanbond.lab.rivals import why_no_wireguard_go
+from multiwanbond.lab.rivals import RIVALS
 
 HEADER: Final = (
     "                     one TCP flow     eight flows  UDP in runs    UDP 1400 B      UDP 200 B\n"
@@ -33,9 +33,10 @@ def title(plan: DataplanePlan) -> str:
         f"unshaped links, segments sealed by {done_by}, "
         f"medians of {plan.runs} runs of {plan.seconds:g} s",
     ]
-    reason = why_no_wireguard_go()
-    if reason and not plan.is_bond_only:
-        lines.append(f"wireguard-go is left out: {reason}")
+    for name, rival in RIVALS.items():
+        reason = rival.why_not()
+        if reason and not plan.is_bond_only:
+            lines.append(f"{name} is left out: {reason}")
     return "\n".join(lines)
 
 

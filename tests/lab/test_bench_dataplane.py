@@ -74,7 +74,7 @@ def test_with_only_the_bond_there_is_nothing_to_compare_with() -> None:
     names = set(ways(DataplanePlan(is_bond_only=True)))
 
     assert "bond, 2 paths" in names
-    assert not names & {"veth alone", "wireguard-go"}
+    assert not names & {"veth alone", "wireguard-go", "OpenVPN"}
 
 
 def test_a_rival_that_is_not_installed_is_left_out_and_named(
@@ -82,8 +82,11 @@ def test_a_rival_that_is_not_installed_is_left_out_and_named(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
 
-    assert "wireguard-go" not in ways(DataplanePlan())
-    assert "there is no wireguard-go and no wg" in bench_dataplane_report.title(DataplanePlan())
+    title = bench_dataplane_report.title(DataplanePlan())
+
+    assert not {"wireguard-go", "OpenVPN"} & ways(DataplanePlan()).keys()
+    assert "wireguard-go is left out: there is no wireguard-go and no wg" in title
+    assert "OpenVPN is left out: there is no openvpn" in title
 
 
 @pytest.mark.parametrize("option", ["--up", "--idle", "--scenario=mix4", "--svg=x.svg"])

@@ -1,10 +1,10 @@
-"""`mwb bench --dataplane` carries every load through a bond and through wireguard-go."""
+"""`mwb bench --dataplane` carries every load through a bond and through its rivals."""
 
 import pytest
 
 from multiwanbond.lab import bench_dataplane
 from multiwanbond.lab.bench_dataplane import LOADS, Carried, DataplanePlan, Streams, Way, ways
-from multiwanbond.lab.rivals import why_no_wireguard_go
+from multiwanbond.lab.rivals import RIVALS
 
 pytestmark = pytest.mark.netns
 
@@ -24,7 +24,10 @@ def carried_by(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Carried]
     return run.loads
 
 
-NAMES = ["bond, 2 paths", *([] if why_no_wireguard_go() else ["wireguard-go"])]
+NAMES = [
+    "bond, 2 paths",
+    *(name for name, rival in RIVALS.items() if rival.why_not() is None),
+]
 
 
 @pytest.mark.usefixtures("kernel")
