@@ -19,6 +19,17 @@ from multiwanbond.core.events import (
     close_reason,
 )
 from multiwanbond.core.feedback import Feedback, ack_of, quickest
+from multiwanbond.core.frames import (
+    Abandon,
+    Ack,
+    Close,
+    Frame,
+    Probe,
+    ProbeReply,
+    Train,
+    TrainReport,
+    decode_frames_untrusted,
+)
 from multiwanbond.core.inbound import Inbound
 from multiwanbond.core.keys import KeyRing, TransportKey
 from multiwanbond.core.path import Path, sendable
@@ -34,16 +45,7 @@ from multiwanbond.core.wire import (
     SEQUENCE_BITS,
     TRANSPORT_HEADER,
     TRANSPORT_TYPES,
-    Abandon,
-    Ack,
-    Close,
     DatagramType,
-    Frame,
-    Probe,
-    ProbeReply,
-    Train,
-    TrainReport,
-    decode_frames_untrusted,
     expand,
 )
 from multiwanbond.errors import DatagramError, DropReason

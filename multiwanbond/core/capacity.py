@@ -12,9 +12,10 @@ from collections import deque
 from math import inf, sqrt
 from typing import Final
 
+from multiwanbond.core.frames import PathAck
 from multiwanbond.core.ledger import Settled, round_trip
 from multiwanbond.core.rtt import OneWayDelay, RttEstimator
-from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK, PathAck
+from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK
 
 DATAGRAM: Final = 1500
 """Bytes; no line of ours carries larger ones, and a queue of less than a few makes no sense."""

@@ -24,13 +24,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from multiwanbond.core.datagram import Address
-from multiwanbond.core.wire import (
-    COOKIE_NONCE_SIZE,
-    COOKIE_SIZE,
-    MAC_SIZE,
-    CookieReply,
-    Macs,
-)
+from multiwanbond.core.wire import COOKIE_NONCE_SIZE, COOKIE_SIZE, MAC_SIZE, CookieReply, Macs
 from multiwanbond.errors import DatagramError, DropReason
 
 # --- from a specification --------------------------------------------------------------------

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from multiwanbond.core.frames import Ack, Frame
 from multiwanbond.core.path import Path
-from multiwanbond.core.wire import Ack, Frame
 
 INTERVAL: Final = 0.01
 """Seconds from the first unreported arrival to the ack (bonding study, section 5.9: 20 ms ramps

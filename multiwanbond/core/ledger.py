@@ -3,18 +3,8 @@
 from collections import deque
 from typing import Final, NamedTuple
 
-from multiwanbond.core.wire import (
-    HOLD_UNIT,
-    MAX_GAP,
-    MAX_HOLD,
-    MAX_RANGE,
-    MAX_RANGES,
-    SEQUENCE_BITS,
-    TIMESTAMP_MASK,
-    PathAck,
-    expand,
-    ticks,
-)
+from multiwanbond.core.frames import HOLD_UNIT, MAX_GAP, MAX_HOLD, MAX_RANGE, MAX_RANGES, PathAck
+from multiwanbond.core.wire import SEQUENCE_BITS, TIMESTAMP_MASK, expand, ticks
 
 LOSS_WINDOW: Final = 10.0
 """Seconds of history behind the loss share: long enough that one lost probe is not a percentage."""

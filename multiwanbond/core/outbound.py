@@ -7,6 +7,7 @@ from typing import Final
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Transmit
 from multiwanbond.core.flow import Flow
+from multiwanbond.core.frames import Frame, Probe, encode_frames
 from multiwanbond.core.ip import LENGTH_POSITION, ip_version
 from multiwanbond.core.keys import TransportKey
 from multiwanbond.core.outbox import Outbox
@@ -23,9 +24,6 @@ from multiwanbond.core.wire import (
     TRANSPORT_HEADER,
     DataForm,
     DatagramType,
-    Frame,
-    Probe,
-    encode_frames,
     pack_tail,
     ticks,
 )

@@ -6,6 +6,7 @@ from typing import Final
 from multiwanbond.core import prober, train
 from multiwanbond.core.capacity import Capacity
 from multiwanbond.core.datagram import Address
+from multiwanbond.core.frames import PathAck, TrainReport
 from multiwanbond.core.ledger import Arrivals, Ledger, Settled, gaps_of, round_trip
 from multiwanbond.core.pacer import Pacer
 from multiwanbond.core.path_state import PathState, Trigger, next_state
@@ -15,7 +16,6 @@ from multiwanbond.core.replay import ReplayWindow
 from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator
 from multiwanbond.core.settings import HealthSettings
 from multiwanbond.core.statistics import PathStatistics
-from multiwanbond.core.wire import PathAck, TrainReport
 
 EXCESS_PATIENCE: Final = 1.0
 """Seconds a limit must be exceeded before the path is Degraded: one burst is not a bad line."""

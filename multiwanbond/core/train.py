@@ -8,7 +8,8 @@ from collections import deque
 from math import inf
 from typing import Final, NamedTuple
 
-from multiwanbond.core.wire import TIME_UNIT, TrainReport, ticks
+from multiwanbond.core.frames import TrainReport
+from multiwanbond.core.wire import TIME_UNIT, ticks
 
 LENGTH: Final = 24
 """Datagrams: 36 kB, what a mobile plan does not notice and most queues hold."""

@@ -7,10 +7,11 @@ from random import Random
 from statistics import fmean
 
 from multiwanbond.core.capacity import DATAGRAM, FEEDBACK, Capacity
+from multiwanbond.core.frames import PathAck
 from multiwanbond.core.ledger import Arrivals, Ledger, round_trip
 from multiwanbond.core.pacer import TICK, Pacer
 from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator
-from multiwanbond.core.wire import PathAck, ticks
+from multiwanbond.core.wire import ticks
 
 MBIT = 1e6 / 8
 RECEIVERS_CLOCK = 50_000.0

@@ -2,8 +2,8 @@
 
 import pytest
 
+from multiwanbond.core.frames import TrainReport, encode_frames
 from multiwanbond.core.train import LEAST_COUNT, LENGTH, SETTLED_AFTER, Arriving, Sent
-from multiwanbond.core.wire import TrainReport, encode_frames
 
 DATAGRAM = 1480
 MBIT = 1e6 / 8

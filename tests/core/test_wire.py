@@ -2,8 +2,8 @@
 
 import pytest
 
-from multiwanbond.core import wire
-from multiwanbond.core.wire import (
+from multiwanbond.core import frames, wire
+from multiwanbond.core.frames import (
     Ack,
     Close,
     Frame,
@@ -19,7 +19,7 @@ PATH_ACK = PathAck(
     path_id=3,
     highest=0xFFFFFFFF,
     echo=0xABCDEF,
-    hold=wire.MAX_HOLD,
+    hold=frames.MAX_HOLD,
     datagrams=7,
     octets=10_000,
     received_at=0x123456,
@@ -36,19 +36,19 @@ FRAMES: list[Frame] = [
 
 
 def test_frames_are_read_as_they_were_written() -> None:
-    plain = wire.encode_frames([*FRAMES, Close(2)])
+    plain = frames.encode_frames([*FRAMES, Close(2)])
 
-    assert wire.decode_frames_untrusted(plain) == [*FRAMES, Close(2)]
+    assert frames.decode_frames_untrusted(plain) == [*FRAMES, Close(2)]
 
 
 def test_every_control_datagram_is_long_enough_for_carriers_that_drop_tiny_ones() -> None:
-    plain = wire.encode_frames([Close(0)])
+    plain = frames.encode_frames([Close(0)])
 
     assert len(plain) + wire.OVERHEAD >= wire.MIN_DATAGRAM
 
 
 def test_the_golden_bytes_of_frames_do_not_change() -> None:
-    plain = wire.encode_frames([Probe(0x0102), Ack((PATH_ACK,)), Close(1)])
+    plain = frames.encode_frames([Probe(0x0102), Ack((PATH_ACK,)), Close(1)])
 
     assert plain.hex() == (
         "010102" "0301"
@@ -58,17 +58,17 @@ def test_the_golden_bytes_of_frames_do_not_change() -> None:
 
 
 def test_a_truncated_frame_is_malformed() -> None:
-    plain = wire.encode_frames(FRAMES)
+    plain = frames.encode_frames(FRAMES)
 
     with pytest.raises(DatagramError) as caught:
-        wire.decode_frames_untrusted(plain[:-1])
+        frames.decode_frames_untrusted(plain[:-1])
 
     assert caught.value.reason is DropReason.MALFORMED
 
 
 def test_an_unknown_frame_type_is_malformed() -> None:
     with pytest.raises(DatagramError) as caught:
-        wire.decode_frames_untrusted(b"\x7f" + bytes(20))
+        frames.decode_frames_untrusted(b"\x7f" + bytes(20))
 
     assert caught.value.reason is DropReason.MALFORMED
 

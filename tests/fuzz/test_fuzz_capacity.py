@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 
 from multiwanbond.core.capacity import DATAGRAM, LEAST_RATE
 from multiwanbond.core.datagram import Address
-from multiwanbond.core.path import Path
-from multiwanbond.core.rtt import DelayClock
-from multiwanbond.core.settings import HealthSettings
-from multiwanbond.core.wire import (
+from multiwanbond.core.frames import (
     MAX_HOLD,
-    TIMESTAMP_MASK,
     PathAck,
     TrainReport,
     decode_frames_untrusted,
     encode_frames,
 )
+from multiwanbond.core.path import Path
+from multiwanbond.core.rtt import DelayClock
+from multiwanbond.core.settings import HealthSettings
+from multiwanbond.core.wire import TIMESTAMP_MASK
 
 words = st.integers(0, 0xFFFFFFFF)
 clocks = st.integers(0, TIMESTAMP_MASK)

@@ -1,0 +1,250 @@
+"""The frames that CONTROL datagrams consist of, byte by byte; everything is big-endian.
+
+`decode_frames_untrusted` raises `DatagramError`, nothing else, whatever the bytes are.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from struct import Struct
+from struct import error as struct_error
+from typing import Final, NamedTuple
+
+from multiwanbond.core.burst import Bytes
+from multiwanbond.core.wire import MIN_DATAGRAM, OVERHEAD
+from multiwanbond.errors import DatagramError, DropReason
+
+HOLD_UNIT: Final = 8e-6
+"""Seconds per tick of a hold time: 16 bits reach 0.52 s, beyond any feedback delay of ours."""
+MAX_HOLD: Final = 0xFFFF
+"""As a hold time: too long to say; such an ack gives no round-trip time."""
+MAX_RANGES: Final = 16
+"""Ranges in one path's ack; each is repeated until so many newer ones have pushed it out."""
+MAX_RANGE: Final = 0xFFFF
+MAX_GAP: Final = 0xFF
+
+
+class FrameType(IntEnum):
+    """First byte of a frame."""
+
+    PADDING = 0
+    PROBE = 1
+    PROBE_REPLY = 2
+    ACK = 3
+    CLOSE = 4
+    ABANDON = 5
+    TRAIN = 6
+    TRAIN_REPORT = 7
+
+
+class Probe(NamedTuple):
+    """Asks the peer to answer at once on the same path.
+
+    1 type, 2 probe id
+    """
+
+    probe_id: int
+
+
+class ProbeReply(NamedTuple):
+    """Answers a probe on the path it came by; the ack beside it gives the round-trip time.
+
+    1 type, 2 probe id
+    """
+
+    probe_id: int
+
+
+class PathAck(NamedTuple):
+    """What one path delivered, in an ack frame.
+
+    1 path id, 4 highest, 3 timestamp echo, 2 hold, 4 datagrams, 4 bytes, 3 received at, 3 least
+    delay, 1 count of ranges, then for each range: 2 length, 1 gap
+    """
+
+    path_id: int
+    highest: int
+    """Low 32 bits of the highest path sequence received."""
+    echo: int
+    """Timestamp that datagram carried."""
+    hold: int
+    """Ticks of 8 us from its arrival to this transmission; 65535: too long to say."""
+    datagrams: int
+    """Authentic datagrams received on this path so far, low 32 bits."""
+    octets: int
+    """Their bytes, headers included, low 32 bits."""
+    received_at: int
+    """Receiver's clock at the highest's arrival, 16 us ticks: a rate needs no ack timing."""
+    least_delay: int
+    """Least difference of arrival and timestamp since the last report, 16 us ticks, 24 bits: the
+    one-way delay up to the unknown offset of both clocks."""
+    ranges: tuple[tuple[int, int], ...]
+    """Newest first, beginning with `highest`: how many were received in a row, and how many are
+    missing below them. What lies below the last range is not reported any more."""
+
+
+class Ack(NamedTuple):
+    """Feedback about every path that received something since the last one.
+
+    1 type, 1 count of paths, then the paths
+    """
+
+    paths: tuple[PathAck, ...]
+
+
+class Close(NamedTuple):
+    """The sender forgets the bond.
+
+    1 type, 1 reason (`CloseReason`)
+    """
+
+    reason: int
+
+
+class Abandon(NamedTuple):
+    """Nothing the receiver sends on this path seems to arrive, or the sender lost the WAN.
+
+    1 type, 1 path id
+    """
+
+    path_id: int
+
+
+class Train(NamedTuple):
+    """One of several full datagrams sent back to back; how they spread tells the line's rate.
+
+    1 type, 1 train id; padding follows
+    """
+
+    train_id: int
+
+
+class TrainReport(NamedTuple):
+    """How far a train had spread when it arrived, as far as it has.
+
+    1 type, 1 path id, 1 train id, 1 datagrams, 4 bytes, 4 span
+    """
+
+    path_id: int
+    train_id: int
+    datagrams: int
+    """How many of the train have arrived."""
+    octets: int
+    """Bytes of all but the first quarter of them."""
+    span: int
+    """Ticks of 16 us in which these arrived."""
+
+
+Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport
+
+_PROBE: Final = Struct("!BH")
+_PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
+_RANGE: Final = Struct("!HB")
+_TWO: Final = Struct("!BB")
+_TRAIN_REPORT: Final = Struct("!BBBBII")
+
+
+def encode_frames(frames: Sequence[Frame]) -> bytes:
+    """Return the plaintext of a CONTROL datagram, padded to the least datagram size."""
+    plain = b"".join(_encode_frame(frame) for frame in frames)
+    return plain.ljust(MIN_DATAGRAM - OVERHEAD, b"\0")
+
+
+def _encode_frame(frame: Frame) -> bytes:
+    match frame:
+        case Probe():
+            return _PROBE.pack(FrameType.PROBE, frame.probe_id)
+        case ProbeReply():
+            return _PROBE.pack(FrameType.PROBE_REPLY, frame.probe_id)
+        case Ack():
+            head = _TWO.pack(FrameType.ACK, len(frame.paths))
+            return head + b"".join(_encode_path_ack(path) for path in frame.paths)
+        case Close():
+            return _TWO.pack(FrameType.CLOSE, frame.reason)
+        case Abandon():
+            return _TWO.pack(FrameType.ABANDON, frame.path_id)
+        case Train():
+            return _TWO.pack(FrameType.TRAIN, frame.train_id)
+        case TrainReport():
+            return _TRAIN_REPORT.pack(FrameType.TRAIN_REPORT, *frame)
+
+
+def _encode_path_ack(path: PathAck) -> bytes:
+    head = _PATH_ACK.pack(
+        path.path_id,
+        path.highest,
+        path.echo >> 16,
+        path.echo & 0xFFFF,
+        path.hold,
+        path.datagrams,
+        path.octets,
+        path.received_at >> 16,
+        path.received_at & 0xFFFF,
+        path.least_delay >> 16,
+        path.least_delay & 0xFFFF,
+        len(path.ranges),
+    )
+    return head + b"".join(_RANGE.pack(*each) for each in path.ranges)
+
+
+def decode_frames_untrusted(plain: Bytes) -> list[Frame]:
+    """Return the frames of a CONTROL datagram's plaintext; padding ends them."""
+    frames: list[Frame] = []
+    offset = 0
+    try:
+        while offset < len(plain) and plain[offset] != FrameType.PADDING:
+            frame, offset = _decode_frame_untrusted(plain, offset)
+            frames.append(frame)
+    except (ValueError, struct_error):
+        raise DatagramError(DropReason.MALFORMED) from None
+    return frames
+
+
+def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
+    match FrameType(plain[offset]):
+        case FrameType.PROBE:
+            return Probe(_PROBE.unpack_from(plain, offset)[1]), offset + _PROBE.size
+        case FrameType.PROBE_REPLY:
+            return ProbeReply(_PROBE.unpack_from(plain, offset)[1]), offset + _PROBE.size
+        case FrameType.ACK:
+            return _decode_ack_untrusted(plain, offset)
+        case FrameType.CLOSE:
+            return Close(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.ABANDON:
+            return Abandon(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.TRAIN:
+            return Train(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.TRAIN_REPORT:
+            _, *fields = _TRAIN_REPORT.unpack_from(plain, offset)
+            return TrainReport(*fields), offset + _TRAIN_REPORT.size
+        case FrameType.PADDING:
+            raise ValueError  # the caller stops at padding
+
+
+def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
+    _, count = _TWO.unpack_from(plain, offset)
+    offset += _TWO.size
+    paths = []
+    for _ in range(count):
+        path_id, highest, high, low, hold, datagrams, octets, *times, range_count = (
+            _PATH_ACK.unpack_from(plain, offset)
+        )
+        at_high, at_low, delay_high, delay_low = times
+        offset += _PATH_ACK.size
+        end = offset + range_count * _RANGE.size
+        paths.append(
+            PathAck(
+                path_id=path_id,
+                highest=highest,
+                echo=high << 16 | low,
+                hold=hold,
+                datagrams=datagrams,
+                octets=octets,
+                received_at=at_high << 16 | at_low,
+                least_delay=delay_high << 16 | delay_low,
+                ranges=tuple(
+                    _RANGE.unpack_from(plain, at) for at in range(offset, end, _RANGE.size)
+                ),
+            )
+        )
+        offset = end
+    return Ack(tuple(paths)), offset
