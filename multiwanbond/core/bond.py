@@ -13,9 +13,6 @@ from multiwanbond.core.datagram import LinkChange, LinkUp, Received, Transmit
 from multiwanbond.core.dispatch import Dispatch
 from multiwanbond.core.events import (
     CloseReason,
-    Event,
-    PathAddressChanged,
-    PathStateChanged,
     close_reason,
 )
 from multiwanbond.core.feedback import Feedback, ack_of, quickest
@@ -32,8 +29,9 @@ from multiwanbond.core.frames import (
 )
 from multiwanbond.core.inbound import Inbound
 from multiwanbond.core.keys import KeyRing, TransportKey
-from multiwanbond.core.path import Path, sendable
+from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
+from multiwanbond.core.paths import PathSet
 from multiwanbond.core.rtt import DelayClock
 from multiwanbond.core.segments import SEGMENT
 from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
@@ -74,11 +72,10 @@ class Bond:
         self.bond_id = bond_id
         self.inner_mtu = inner_mtu
         self.keys = KeyRing()
-        self.paths: dict[int, Path] = {}
+        self.paths = PathSet(peer)
         self.opened_at = now
         self.closed_by_peer: CloseReason | None = None
         """The reason the peer gave in a close frame."""
-        self.events: list[Event] = []
         self.forgotten_ids: list[int] = []
         """Session ids of keys that are gone, for the owner to drop from its table."""
         self.confirmed_key: TransportKey | None = None
@@ -90,7 +87,6 @@ class Bond:
         self._feedback = Feedback()
         self._last_packet_at = now
         self._heard_at = now
-        self._sendable: Sequence[Path] = ()
 
     # --- paths
 
@@ -98,47 +94,17 @@ class Bond:
         self, wan_id: int, change: LinkChange, health: HealthSettings, now: float
     ) -> None:
         """A WAN of ours (the initiator's end) came or went; its path follows."""
-        path = self.paths.get(wan_id)
         if isinstance(change, LinkUp):
-            if path is None:
-                path = self._add_path(wan_id, wan_id, health, now)
-            path.on_link_up(change.remote, now)
-        elif path is not None:
+            self.paths.link_up(wan_id, change, health, now)
+        elif (path := self.paths.by_id.get(wan_id)) is not None:
             path.on_link_lost(now)
-            self._after_change()
+            self._settle_paths()
             self._abandon(path, now)
-        self._after_change()
+        self._settle_paths()
 
-    def _add_path(self, path_id: int, wan_id: int, health: HealthSettings, now: float) -> Path:
-        path = self.paths[path_id] = Path(
-            path_id, wan_id=wan_id, is_ours=self.peer.is_initiator, health=health, now=now
-        )
-        return path
-
-    def _after_change(self) -> None:
-        """Report transitions of paths, and see anew which of them can carry packets."""
-        for path in self.paths.values():
-            for change in path.changes:
-                self.events.append(
-                    PathStateChanged(
-                        peer=self.peer.name,
-                        path_id=path.path_id,
-                        state_from=change.state_from,
-                        state_to=change.state_to,
-                        trigger=change.trigger,
-                    )
-                )
-            path.changes.clear()
-        before, self._sendable = self._sendable, sendable(self.paths.values())
-        if any(path not in self._sendable for path in before):
-            for path in self._sendable:
-                path.capacity.on_way_back_changed()
-        self._dispatch.use(self._sendable)
-
-    @property
-    def is_usable(self) -> bool:
-        """True if a path is known to work."""
-        return any(path.is_usable for path in self.paths.values())
+    def _settle_paths(self) -> None:
+        self.paths.settle()
+        self._dispatch.use(self.paths.sendable)
 
     # --- keys
 
@@ -185,7 +151,7 @@ class Bond:
 
     def close(self, reason: int, now: float) -> None:
         """Tell the peer on every path that this bond ends."""
-        for path in self.paths.values():
+        for path in self.paths:
             self._send_frames(path, [Close(reason)], now)
 
     # --- receiving
@@ -256,7 +222,7 @@ class Bond:
             How many they are, and whether they are dealt with: if not, nothing has changed.
         """
         _, path_id, _, low, tail = TRANSPORT_HEADER.unpack_from(view, start)
-        path = self.paths.get(path_id)
+        path = self.paths.by_id.get(path_id)
         if path is None:
             return 1, False
         sequence = expand(low, SEQUENCE_BITS, path.arrivals.highest)
@@ -286,13 +252,13 @@ class Bond:
         if len(datagram) < OVERHEAD:
             raise DatagramError(DropReason.TOO_SHORT)
         first, path_id, _, low, tail = TRANSPORT_HEADER.unpack_from(datagram)
-        path = self.paths.get(path_id)
+        path = self.paths.by_id.get(path_id)
         sequence = expand(low, SEQUENCE_BITS, path.arrivals.highest if path else 0)
         if path is not None and not path.replay.is_fresh(sequence):
             raise DatagramError(DropReason.REPLAYED)
         plain = key.open_untrusted(datagram, NONCE.pack(path_id, sequence))
         if path is None:
-            path = self._add_path(path_id, wan_id, self._health, now)
+            path = self.paths.add(path_id, wan_id, self._health, now)
         path.replay.accept(sequence)
         self._on_authentic(path, key, sequence, 1, tail, len(datagram), received, wan_id, now)
         number = tail >> 16 & 0xFFFFFF
@@ -324,8 +290,11 @@ class Bond:
         if path.arrivals.has_gap:
             path.arrivals.has_gap = False
             self._feedback.want_soon(path, now)
-        if received.source is not path.remote or received.local_host is not path.local_host:
-            self._follow(path, received, wan_id, now)
+        is_elsewhere = (
+            received.source is not path.remote or received.local_host is not path.local_host
+        )
+        if is_elsewhere and self.paths.follow(path, received, wan_id, now):
+            self._settle_paths()
         if path.state is PathState.DOWN:
             path.on_arrival(now)
 
@@ -338,26 +307,6 @@ class Bond:
         self._forget(self.keys.confirm(key))
         if self.keys.current is key:
             self.confirmed_key = key
-
-    def _follow(self, path: Path, received: Received, wan_id: int, now: float) -> None:
-        """Send where the newest authentic datagram of the path came from, from where it went to."""
-        if self.peer.is_initiator and not path.has_link:
-            return  # our own WAN is gone; this one was still in the socket
-        path.local_host = received.local_host
-        if path.has_link and path.remote == received.source and path.wan_id == wan_id:
-            return
-        if path.remote is not None and path.remote != received.source:
-            self.events.append(
-                PathAddressChanged(
-                    peer=self.peer.name,
-                    path_id=path.path_id,
-                    address_from=path.remote,
-                    address_to=received.source,
-                )
-            )
-        path.wan_id = wan_id
-        path.on_link_up(received.source, now)
-        self._after_change()
 
     def _handle_frames(self, path: Path, frames: Iterable[Frame], now: float) -> None:
         for frame in frames:
@@ -381,27 +330,27 @@ class Bond:
                     self._handle_abandon(frame.path_id, now)
                 case Close():
                     self.closed_by_peer = close_reason(frame.reason)
-        self._after_change()
+        self._settle_paths()
 
     def _handle_ack(self, ack: Ack, came_by: Path, now: float) -> None:
         for report in ack.paths:
-            path = self.paths.get(report.path_id)
+            path = self.paths.by_id.get(report.path_id)
             if path is not None:
                 lost = path.on_ack(
                     report, self._delay_clock, now, came_by_this_path=path is came_by
                 )
                 self._dispatch.repair(lost)
-        self._inbound.set_repair_time(self._sendable)
+        self._inbound.set_repair_time(self.paths.sendable)
 
     def _handle_train_report(self, report: TrainReport, now: float) -> None:
-        path = self.paths.get(report.path_id)
+        path = self.paths.by_id.get(report.path_id)
         if path is not None:
             path.on_train_report(report, now)
 
     def _handle_abandon(self, path_id: int, now: float) -> None:
-        path = self.paths.get(path_id)
+        path = self.paths.by_id.get(path_id)
         if path is not None and path.on_abandoned(now):
-            self._after_change()
+            self._settle_paths()
             self._dispatch.repair(path.in_flight.take_all(now))
 
     def poll_deliver(self, now: float) -> list[Burst]:
@@ -416,29 +365,29 @@ class Bond:
 
     def _abandon(self, path: Path, now: float) -> None:
         """Let the peer know at once that a path seems dead, and send what it holds elsewhere."""
-        if any(other is not path for other in self._sendable):
-            for way in quickest(self._sendable):
+        if any(other is not path for other in self.paths.sendable):
+            for way in quickest(self.paths.sendable):
                 self._send_frames(way, [Abandon(path.path_id)], now)
             self._dispatch.repair(path.in_flight.take_all(now))
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever has become due: feedback, probes, giving up on silent paths, old keys."""
-        ways, frames = self._feedback.take(self._sendable, now)
+        ways, frames = self._feedback.take(self.paths.sendable, now)
         for path in ways:
             self._send_frames(path, frames, now)
         is_idle = now - self._last_packet_at > IDLE_AFTER
-        for path in self.paths.values():
+        for path in self.paths:
             if not path.has_link:
                 continue
             if path.on_time(now):
-                self._after_change()
+                self._settle_paths()
                 self._abandon(path, now)
             if path.prober.is_due(now):
                 probe = Probe(path.start_probe(now, is_idle=is_idle))
                 self._send_frames(path, [probe, ack_of([path], now)], now)
         self.expire_keys(now)
         self._dispatch.expire_idle(now)
-        self._after_change()
+        self._settle_paths()
 
     def is_silent(self, now: float) -> bool:
         """Say whether nothing authentic was heard for longer than any key lives."""
@@ -453,7 +402,7 @@ class Bond:
                 self._dispatch.deadline(),
                 self.keys.deadline(),
                 self._heard_at + SILENCE_LIMIT,
-                *(path.deadline() for path in self.paths.values()),
+                *(path.deadline() for path in self.paths),
             ]
         )
 
@@ -468,7 +417,7 @@ class Bond:
         return PeerStatistics(
             name=self.peer.name,
             public_key=self.peer.public_key,
-            is_connected=key is not None and self.is_usable,
+            is_connected=key is not None and self.paths.is_usable,
             connected_since=self.opened_at,
             cipher=key.cipher.name if key else None,
             inner_mtu=self.inner_mtu,
@@ -482,6 +431,6 @@ class Bond:
             queued_bytes=self._dispatch.queued_bytes,
             shed_packets=self._dispatch.shed_packets,
             unsendable_packets=self._dispatch.unsendable_packets,
-            paths=tuple(path.statistics(now) for path in self.paths.values()),
+            paths=tuple(path.statistics(now) for path in self.paths),
             reorder=self._inbound.statistics(),
         )

@@ -1,6 +1,5 @@
 """One WAN of ours to one address of the peer: numbering, round-trip time, loss and health."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from multiwanbond.core import prober, train
@@ -39,11 +38,6 @@ LONG_OUTAGE: Final = 10.0
 """Seconds of silence after which the line may be another one altogether."""
 EASE_PATIENCE: Final = 3.0
 """Seconds all limits must be kept before it is Up again: longer, so that it does not flap."""
-_BEST_FIRST: Final = (
-    (PathState.UP, PathState.DEGRADED),
-    (PathState.RECOVERING,),
-    (PathState.STARTING,),
-)
 
 
 class Change:
@@ -400,19 +394,3 @@ class Path:
             received_datagrams=self.arrivals.datagrams,
             received_bytes=self.arrivals.octets,
         )
-
-
-def sendable(paths: Iterable[Path]) -> list[Path]:
-    """Return the paths that may carry packets now, the best kind there is.
-
-    A suspect path, one on probation, or even one believed
-    dead, counts when there is nothing better: the last path is never gated.
-    """
-    linked = [path for path in paths if path.has_link]
-    trusted = [path for path in linked if not path.is_suspect]
-    for candidates in (trusted, linked):
-        for states in _BEST_FIRST:
-            chosen = [path for path in candidates if path.state in states]
-            if chosen:
-                return chosen
-    return linked

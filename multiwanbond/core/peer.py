@@ -243,8 +243,8 @@ class Peer:
         self._sessions.discard([*bond.forgotten_ids, *bond.keys.local_ids])
 
     def _end(self, bond: Bond, reason: CloseReason) -> None:
-        self.events += bond.events
-        bond.events.clear()
+        self.events += bond.paths.events
+        bond.paths.events.clear()
         self._drop(bond)
         self.bond = None
         self.events.append(BondClosed(peer=self.settings.name, reason=reason))
@@ -258,9 +258,9 @@ class Peer:
             self._end(bond, CloseReason.SILENT)
         bond = self.bond
         if bond is not None:
-            self.events += bond.events
-            bond.events.clear()
-        if bond is not None and bond.is_usable:
+            self.events += bond.paths.events
+            bond.paths.events.clear()
+        if bond is not None and bond.paths.is_usable:
             self._unusable_since = None
         elif self._unusable_since is None:
             self._unusable_since = now
