@@ -184,10 +184,6 @@ class Converter:
             problem = f"is too long, with {len(node.text)} characters"
             self._problems.add(key, problem, "Look for a missing quote")
             return _ABSENT
-        remedy = unsupported.VALUES.get((general(key), node.text))
-        if remedy is not None:
-            self._problems.add(key, f"{node.text!r} is {unsupported.VERDICT}", remedy)
-            return _ABSENT
         try:
             value = read(node.text, kind.type, option)
         except NotationError as exc:

@@ -152,8 +152,10 @@ class Routing:
         RoutingMode.ADAPTIVE,
         doc="adaptive gives a download all WANs together, and anything shorter the one that "
         "delivers it soonest (recommended); per_flow keeps each connection on one WAN for good; "
-        "least_latency uses the quickest WAN alone and keeps the others in reserve; round_robin "
-        "takes turns packet by packet, for equal lines.",
+        "least_latency uses the quickest WAN alone and keeps the others in reserve; weighted "
+        "shares packets out by bandwidth, latency, loss and weight; least_used gives each packet "
+        "to the WAN with most room left; round_robin takes turns packet by packet, for equal "
+        "lines. Each end decides for what it sends: set the server's mode, too.",
     )
 
 

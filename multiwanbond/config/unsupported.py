@@ -8,21 +8,12 @@ from typing import Final
 
 VERDICT: Final = "known from the reference, not supported by this version"
 
-_SHARES: Final = "Remove it; the mode adaptive goes by what it measures of each WAN"
 _COPIES: Final = "Remove it; packets are not sent twice yet"
 
 KEYS: Final = {
     "session.duplicate_packets": _COPIES,
     "session.duplicate_mode": _COPIES,
     "session.multicast_enabled": "Remove it; multicast is not carried yet",
-    "wans[].max_bandwidth": _SHARES,
-    "wans[].weight": _SHARES,
     "fec": "Remove the section; forward error correction is not built yet",
 }
 """Key, with [] for any item of a list, and what to do."""
-
-VALUES: Final = {
-    ("routing.mode", "weighted"): "Write adaptive, which goes by measured delay, load and loss",
-    ("routing.mode", "least_used"): "Write adaptive, which knows how busy each WAN is",
-}
-"""Key and value, and what to do."""

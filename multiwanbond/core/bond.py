@@ -23,6 +23,7 @@ from multiwanbond.core.frames import (
     Frame,
     Probe,
     ProbeReply,
+    Terms,
     Train,
     TrainReport,
     decode_frames_untrusted,
@@ -326,6 +327,8 @@ class Bond:
                     self._handle_train_report(frame, now)
                 case Ack():
                     self._handle_ack(frame, path, now)
+                case Terms():
+                    path.on_terms(frame)
                 case Abandon():
                     self._handle_abandon(frame.path_id, now)
                 case Close():
@@ -383,8 +386,8 @@ class Bond:
                 self._settle_paths()
                 self._abandon(path, now)
             if path.prober.is_due(now):
-                probe = Probe(path.start_probe(now, is_idle=is_idle))
-                self._send_frames(path, [probe, ack_of([path], now)], now)
+                frames = path.start_probe(now, is_idle=is_idle)
+                self._send_frames(path, [*frames, ack_of([path], now)], now)
         self.expire_keys(now)
         self._dispatch.expire_idle(now)
         self._settle_paths()

@@ -34,6 +34,7 @@ class FrameType(IntEnum):
     ABANDON = 5
     TRAIN = 6
     TRAIN_REPORT = 7
+    TERMS = 8
 
 
 class Probe(NamedTuple):
@@ -134,13 +135,26 @@ class TrainReport(NamedTuple):
     """Ticks of 16 us in which these arrived."""
 
 
-Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport
+class Terms(NamedTuple):
+    """How the sender's operator wants the path used that this comes by.
+
+    1 type, 2 weight, 8 most bytes a second
+    """
+
+    weight: int
+    """For the routing modes that share by weight."""
+    max_bandwidth: int
+    """0: no limit."""
+
+
+Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms
 
 _PROBE: Final = Struct("!BH")
 _PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
 _RANGE: Final = Struct("!HB")
 _TWO: Final = Struct("!BB")
 _TRAIN_REPORT: Final = Struct("!BBBBII")
+_TERMS: Final = Struct("!BHQ")
 
 
 def encode_frames(frames: Sequence[Frame]) -> bytes:
@@ -166,6 +180,8 @@ def _encode_frame(frame: Frame) -> bytes:
             return _TWO.pack(FrameType.TRAIN, frame.train_id)
         case TrainReport():
             return _TRAIN_REPORT.pack(FrameType.TRAIN_REPORT, *frame)
+        case Terms():
+            return _TERMS.pack(FrameType.TERMS, *frame)
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
@@ -216,6 +232,9 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
         case FrameType.TRAIN_REPORT:
             _, *fields = _TRAIN_REPORT.unpack_from(plain, offset)
             return TrainReport(*fields), offset + _TRAIN_REPORT.size
+        case FrameType.TERMS:
+            _, *fields = _TERMS.unpack_from(plain, offset)
+            return Terms(*fields), offset + _TERMS.size
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 

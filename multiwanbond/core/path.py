@@ -1,11 +1,12 @@
 """One WAN of ours to one address of the peer: numbering, round-trip time, loss and health."""
 
+from math import inf
 from typing import Final
 
 from multiwanbond.core import prober, train
 from multiwanbond.core.capacity import Capacity
 from multiwanbond.core.datagram import Address
-from multiwanbond.core.frames import PathAck, TrainReport
+from multiwanbond.core.frames import Frame, PathAck, Probe, Terms, TrainReport
 from multiwanbond.core.ledger import Arrivals, Ledger, Settled, gaps_of, round_trip
 from multiwanbond.core.pacer import Pacer
 from multiwanbond.core.path_state import PathState, Trigger, next_state
@@ -13,7 +14,7 @@ from multiwanbond.core.prober import PROOF_ANSWERS, Prober
 from multiwanbond.core.repair import InFlight, Lost
 from multiwanbond.core.replay import ReplayWindow
 from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator
-from multiwanbond.core.settings import HealthSettings
+from multiwanbond.core.settings import DEFAULT_WEIGHT, HealthSettings, WanSettings
 from multiwanbond.core.statistics import PathStatistics
 
 EXCESS_PATIENCE: Final = 1.0
@@ -84,6 +85,7 @@ class Path:
         "state",
         "state_since",
         "suspicions",
+        "terms",
         "train",
         "wan_id",
     )
@@ -100,6 +102,8 @@ class Path:
         self.has_link = False
         self.state = PathState.STARTING
         self.state_since = now
+        self.terms = terms_of(health)
+        """How much it may be used; the initiator's operator decides, and the peer is told."""
         self.changes: list[Change] = []
         """Transitions since the owner last took them away."""
         self.rtt = RttEstimator()
@@ -146,8 +150,18 @@ class Path:
 
     @property
     def rate(self) -> float:
-        """Bytes a second that the line is believed to deliver."""
-        return self.capacity.measured
+        """Bytes a second that the line is believed to deliver, or may be used for if less."""
+        return min(self.capacity.measured, self.terms.max_bandwidth or inf)
+
+    @property
+    def weight(self) -> int:
+        """The operator's own judgement."""
+        return self.terms.weight
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of all datagrams that have left."""
+        return self.ledger.sent_bytes
 
     @property
     def has_credit(self) -> bool:
@@ -167,12 +181,17 @@ class Path:
     def refill(self, now: float) -> None:
         """Find out how much may leave at this instant."""
         room = self.capacity.window - self.ledger.in_flight_bytes
-        self.credit = min(self.pacer.credit(self.capacity.rate, now), room)
+        self.credit = min(self.pacer.credit(self._pace, now), room)
 
     def on_left(self, octets: int, now: float) -> None:
         """Account for datagrams that leave now, whether there was credit or not."""
         self.credit -= octets
-        self.pacer.on_sent(octets, self.capacity.rate, now)
+        self.pacer.on_sent(octets, self._pace, now)
+
+    @property
+    def _pace(self) -> float:
+        """Bytes a second that may leave now."""
+        return min(self.capacity.rate, self.terms.max_bandwidth or inf)
 
     @property
     def is_full(self) -> bool:
@@ -195,6 +214,11 @@ class Path:
         """Nothing can be sent on the WAN any more."""
         self.has_link = False
         self._trigger(Trigger.LINK_LOST, now)
+
+    def on_terms(self, terms: Terms) -> None:
+        """The peer told how much it wants its line used; only whose line it is decides."""
+        if not self.is_ours:
+            self.terms = terms._replace(weight=max(terms.weight, 1))
 
     def on_arrival(self, now: float) -> None:
         """Something new came by this path; if it was believed dead, that is put to the test."""
@@ -357,12 +381,13 @@ class Path:
 
     # --- probing
 
-    def start_probe(self, now: float, *, is_idle: bool) -> int:
-        """Note that a probe leaves now; return its id."""
+    def start_probe(self, now: float, *, is_idle: bool) -> list[Frame]:
+        """Note that a probe leaves now; return it, and beside it what the operator wants."""
         is_calm = is_idle and not self.prober.failures_in_row
-        return self.prober.start_probe(
+        probe_id = self.prober.start_probe(
             now, prober.patience(self.rtt), self._interval(is_idle=is_calm)
         )
+        return [Probe(probe_id), self.terms] if self.is_ours else [Probe(probe_id)]
 
     def _interval(self, *, is_idle: bool = False) -> float:
         return prober.interval(self.health, self.state, is_ours=self.is_ours, is_idle=is_idle)
@@ -386,7 +411,7 @@ class Path:
             rtt=self.rtt.smoothed,
             jitter=self.rtt.jitter if has_rtt else None,
             loss=self.ledger.loss(now),
-            capacity=self.capacity.measured,
+            capacity=self.rate,
             queue=self.one_way.queue,
             suspicions=self.suspicions,
             sent_datagrams=self.ledger.sent_datagrams,
@@ -394,3 +419,10 @@ class Path:
             received_datagrams=self.arrivals.datagrams,
             received_bytes=self.arrivals.octets,
         )
+
+
+def terms_of(health: HealthSettings) -> Terms:
+    """Return how much the operator wants a path used that has these limits."""
+    if not isinstance(health, WanSettings):
+        return Terms(DEFAULT_WEIGHT, 0)
+    return Terms(health.weight, round(health.max_bandwidth or 0))

@@ -5,9 +5,13 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 
 from multiwanbond.options import Reload, option
-from multiwanbond.units import DURATION, PERCENT
+from multiwanbond.units import DURATION, PERCENT, RATE
 
 Prefix = IPv4Network | IPv6Network
+
+
+DEFAULT_WEIGHT = 10
+"""The reference's."""
 
 
 class RoutingMode(Enum):
@@ -15,6 +19,8 @@ class RoutingMode(Enum):
 
     ADAPTIVE = "adaptive"
     ROUND_ROBIN = "round_robin"
+    WEIGHTED = "weighted"
+    LEAST_USED = "least_used"
     LEAST_LATENCY = "least_latency"
     PER_FLOW = "per_flow"
 
@@ -74,6 +80,26 @@ class WanSettings(HealthSettings):
         low=1,
         high=255,
         doc="Number of the WAN, unique in the file; it names the path on the wire.",
+    )
+    weight: int = option(
+        DEFAULT_WEIGHT,
+        low=1,
+        high=1000,
+        reload=Reload.LIVE,
+        doc="How much of the traffic the WAN gets compared with others, in the routing modes "
+        "weighted and per_flow: twice the weight, twice the share of an equal line. The other end "
+        "is told, so that downloads keep to it, too, if its mode is one of these.",
+    )
+    max_bandwidth: float | None = option(
+        None,
+        notation=RATE,
+        low=1e3,
+        high=125e9,
+        reload=Reload.LIVE,
+        default_doc="what the line carries",
+        doc="Most bytes a second that the WAN is used for, each way; the other end is told. Leave "
+        "it out: what a line carries is measured all the time. It is for lines that others pay "
+        "for or share.",
     )
     enabled: bool = option(True, reload=Reload.LIVE, doc="False leaves the WAN out of the bond.")
 

@@ -196,6 +196,10 @@ class Client:
         )
 
 
+Adjust = Callable[[EndpointSettings], EndpointSettings]
+"""Changes what the two ends of a world are told."""
+
+
 class Bonded:
     """A server and its clients, all in one world."""
 
@@ -206,10 +210,12 @@ class Bonded:
         wans: tuple[WanLinks, ...] = THREE_UNEQUAL,
         mode: RoutingMode = RoutingMode.ADAPTIVE,
         clients: int = 1,
+        adjust: Adjust = lambda settings: settings,
     ) -> None:
         self.world = World(seed)
         self.network = Network(self.world)
         self.mode = mode
+        self._adjust = adjust
         self._entropy = self.world.rng("entropy").randbytes
         self._client_count = clients
         self.server: Host = self.network.add_server(
@@ -220,7 +226,7 @@ class Bonded:
 
     def new_endpoint(self, settings: EndpointSettings) -> Endpoint:
         """Return an endpoint of this world."""
-        return Endpoint(settings, entropy=self._entropy, now=self.world.now)
+        return Endpoint(self._adjust(settings), entropy=self._entropy, now=self.world.now)
 
     def new_server_endpoint(self) -> Endpoint:
         """Return a server that knows its clients' keys and nothing else."""

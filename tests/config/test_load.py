@@ -262,11 +262,7 @@ def test_a_wrong_key_is_explained_but_never_quoted(key: str, expected: str) -> N
         ("session: {duplicate_packets: true}", "session.duplicate_packets"),
         ("session: {duplicate_mode: fastest}", "session.duplicate_mode"),
         ("session: {multicast_enabled: true}", "session.multicast_enabled"),
-        ("wans: [{id: 1, weight: 10}]", "wans[0].weight"),
-        ("wans: [{id: 1, max_bandwidth: 1}]", "wans[0].max_bandwidth"),
         ("fec: {enabled: true}", "fec"),
-        ("routing: {mode: weighted}", "routing.mode"),
-        ("routing: {mode: least_used}", "routing.mode"),
     ],
 )
 def test_what_only_the_reference_does_is_named_as_such(text: str, key: str) -> None:

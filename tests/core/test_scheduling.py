@@ -26,6 +26,7 @@ class Line:
         waits: float = 0.0,
         has_credit: bool = True,
         lost: float = 0.0,
+        weight: int = 10,
     ) -> None:
         self.path_id = path_id
         self.smoothed_rtt = self.base_rtt = rtt
@@ -34,6 +35,8 @@ class Line:
         self.waits = waits
         self.has_credit = has_credit
         self.lost = lost
+        self.weight = weight
+        self.sent_bytes = 0
 
     def wait(self, now: float) -> float:
         return self.waits
@@ -91,6 +94,93 @@ def test_round_robin_gives_every_path_the_same_number_of_packets() -> None:
     chosen = [send(scheduler, flow, paths) for _ in range(9)]
 
     assert chosen == [1, 2, 3] * 3
+
+
+# --- weighted
+
+
+def shares(scheduler: Scheduler, paths: Sequence[Line], packets: int = 2000) -> list[float]:
+    """What share of the packets each path gets, one every 2 ms."""
+    flow = flow_number(1)
+    counts = Counter[int]()
+    for number in range(packets):
+        path = scheduler.choose(flow, [path for path in paths if path.has_credit], number / 500)
+        assert path is not None
+        path.sent_bytes += 1400
+        counts[path.path_id] += 1
+    return [counts[path.path_id] / packets for path in paths]
+
+
+def test_weighted_shares_bytes_by_weight() -> None:
+    paths = [Line(1, weight=10), Line(2, weight=30)]
+
+    found = shares(make_scheduler(RoutingMode.WEIGHTED), paths)
+
+    assert found == pytest.approx([0.25, 0.75], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        (Line(1), Line(2, rate=3e6)),
+        (Line(1, rtt=0.06), Line(2, rtt=0.02)),
+        (Line(1, lost=0.1), Line(2)),
+    ],
+    ids=["rate", "latency", "loss"],
+)
+def test_weighted_gives_the_better_line_three_times_as_much(worse: Line, better: Line) -> None:
+    _, share = shares(make_scheduler(RoutingMode.WEIGHTED), [worse, better])
+
+    assert share == pytest.approx(0.75, abs=0.01)
+
+
+def test_weighted_counts_what_has_left_whatever_it_was() -> None:
+    scheduler = make_scheduler(RoutingMode.WEIGHTED)
+    paths = [Line(1), Line(2)]
+    shares(scheduler, paths, 2)
+    paths[0].sent_bytes += 100 * 1400
+
+    assert shares(scheduler, paths, 100)[0] == 0
+
+
+def test_weighted_lets_others_take_what_a_full_line_cannot() -> None:
+    scheduler = make_scheduler(RoutingMode.WEIGHTED)
+    full, free = Line(1, weight=100, has_credit=False), Line(2, weight=1)
+
+    assert scheduler.choose(flow_number(1), [full, free], 0.0) is free
+    assert scheduler.choose(flow_number(1), [full], 0.0) is None
+    assert scheduler.choose_at_once(flow_number(1), [Line(3, waits=0.04), free], 0.0) is free
+
+
+def test_weighted_does_not_flood_a_line_that_was_gone_for_long() -> None:
+    scheduler = make_scheduler(RoutingMode.WEIGHTED)
+    paths = [Line(1), Line(2)]
+    shares(scheduler, paths, 10)
+    shares(scheduler, paths[:1], 5000)
+
+    back = shares(scheduler, paths, 1000)
+
+    assert back[1] < 0.65
+
+
+# --- least_used
+
+
+def test_least_used_levels_how_far_lines_are_used() -> None:
+    paths = [Line(1, rate=1e6), Line(2, rate=4e6)]
+
+    found = shares(make_scheduler(RoutingMode.LEAST_USED), paths)
+
+    assert found == pytest.approx([0.2, 0.8], abs=0.02)
+
+
+def test_least_used_turns_to_a_line_that_was_idle() -> None:
+    scheduler = make_scheduler(RoutingMode.LEAST_USED)
+    paths = [Line(1), Line(2)]
+    shares(scheduler, paths[:1], 500)
+
+    assert send(scheduler, flow_number(2), paths, now=1.0) == 2
+    assert scheduler.choose(flow_number(2), [Line(3, has_credit=False)], 1.0) is None
 
 
 # --- least_latency
@@ -183,6 +273,16 @@ def test_per_flow_spreads_flows_evenly() -> None:
     counts = Counter(send(scheduler, flow_number(n), paths) for n in range(3000))
 
     assert all(900 < counts[path_id] < 1100 for path_id in (1, 2, 3))
+
+
+def test_per_flow_gives_a_line_flows_as_it_has_weight_and_rate() -> None:
+    scheduler = make_scheduler(RoutingMode.PER_FLOW)
+    paths = [Line(1), Line(2, weight=20), Line(3, rate=5e6)]
+
+    counts = Counter(send(scheduler, flow_number(n), paths) for n in range(3000))
+
+    found = [counts[path.path_id] / 3000 for path in paths]
+    assert found == pytest.approx([1 / 7, 2 / 7, 4 / 7], abs=0.03)
 
 
 def test_a_dying_path_moves_only_its_own_flows_and_spreads_them() -> None:

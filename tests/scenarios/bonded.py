@@ -2,10 +2,10 @@
 
 from multiwanbond.core.settings import RoutingMode
 from multiwanbond.sim import bonded
-from multiwanbond.sim.bonded import SERVER, THREE_UNEQUAL, Client
+from multiwanbond.sim.bonded import SERVER, THREE_UNEQUAL, Adjust, Client
 from multiwanbond.sim.network import WanLinks
 
-__all__ = ["SERVER", "THREE_UNEQUAL", "Bonded", "Client"]
+__all__ = ["SERVER", "THREE_UNEQUAL", "Adjust", "Bonded", "Client"]
 
 
 class Bonded(bonded.Bonded):
@@ -18,6 +18,7 @@ class Bonded(bonded.Bonded):
         wans: tuple[WanLinks, ...] = THREE_UNEQUAL,
         mode: RoutingMode = RoutingMode.ADAPTIVE,
         clients: int = 1,
+        adjust: Adjust = lambda settings: settings,
     ) -> None:
         print(f"seed {seed}")
-        super().__init__(seed, wans=wans, mode=mode, clients=clients)
+        super().__init__(seed, wans=wans, mode=mode, clients=clients, adjust=adjust)

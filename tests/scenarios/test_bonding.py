@@ -3,16 +3,19 @@
 These runs are short and few, and their limits leave room; the scoreboard (`mwb simulate`) judges.
 """
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from multiwanbond.core.settings import RoutingMode
+from multiwanbond.core.settings import EndpointSettings, RoutingMode
 from multiwanbond.core.statistics import PathStatistics
 from multiwanbond.sim.links import LinkSettings
 from multiwanbond.sim.network import WanLinks
 from multiwanbond.sim.random_mixes import scenario_named
 from multiwanbond.sim.scoreboard import Bulk, InnerSender, Span, Traffic, capacity
 from multiwanbond.sim.traffic import Stream
-from tests.scenarios.bonded import Bonded
+from tests.scenarios.bonded import Adjust, Bonded
 
 SEED = 35
 IDLE = 1.0
@@ -47,10 +50,11 @@ class Download:
         traffic: Traffic = Traffic.TCP,
         mode: RoutingMode = RoutingMode.ADAPTIVE,
         flows: int = 1,
+        adjust: Adjust = lambda settings: settings,
     ) -> None:
         self.name, self.traffic = str(mix), traffic
         self.wans = scenario_named(mix).wans if isinstance(mix, str) else mix
-        self.bonded = Bonded(SEED, wans=self.wans, mode=mode)
+        self.bonded = Bonded(SEED, wans=self.wans, mode=mode, adjust=adjust)
         self.bonded.connect()
         client = self.bonded.client
         self.call: Stream = client.stream(60.0, size=160, interval=0.02)
@@ -290,3 +294,60 @@ def test_modes_that_keep_a_flow_on_one_line_fill_it(mode: RoutingMode) -> None:
     used = sent.index(max(sent))
     print(f"line {used}")
     assert download.ratio(used, since=0.5) >= 0.9
+
+
+@pytest.mark.parametrize("mode", [RoutingMode.WEIGHTED, RoutingMode.LEAST_USED])
+def test_modes_that_share_packets_out_get_more_than_the_best_line_too(mode: RoutingMode) -> None:
+    download = Download("three_unequal", mode=mode).run(3.0)
+
+    assert download.ratio(since=1.0) >= 1.3
+
+
+# --- what the operator wants of a line
+
+
+def with_wan(number: int, **wishes: Any) -> Adjust:
+    """Set something for one WAN of the client."""
+
+    def adjust(settings: EndpointSettings) -> EndpointSettings:
+        wans = [replace(wan, **wishes) if wan.id == number else wan for wan in settings.wans]
+        return replace(settings, wans=tuple(wans))
+
+    return adjust
+
+
+@pytest.mark.parametrize("is_upload", [False, True])
+def test_a_line_is_not_used_for_more_than_its_max_bandwidth_either_way(*, is_upload: bool) -> None:
+    wans = (line(20, rtt=0.02), line(20, rtt=0.03))
+    bonded = Bonded(SEED, wans=wans, adjust=with_wan(2, max_bandwidth=500e3))
+    bonded.connect()
+    transfer = bonded.client.transfer(is_upload=is_upload)
+    bonded.world.run_for(1.0)
+    (sender,) = (bonded.client.statistics if is_upload else bonded.server_statistics).peers
+    before = [path.sent_bytes for path in sender.paths]
+    start = bonded.world.now
+
+    bonded.world.run_for(4.0)
+
+    (sender,) = (bonded.client.statistics if is_upload else bonded.server_statistics).peers
+    after = [path.sent_bytes for path in sender.paths]
+    free, capped = ((new - old) / 4 for new, old in zip(after, before, strict=True))
+    assert 450e3 <= capped <= 525e3
+    assert free >= 2.2e6
+    assert transfer.goodput(start, bonded.world.now) >= 0.85 * (free + capped)
+
+
+def test_weights_share_a_call_that_no_line_is_filled_by() -> None:
+    wans = (line(20, rtt=0.02), line(20, rtt=0.02))
+    mode = RoutingMode.WEIGHTED
+    bonded = Bonded(SEED, wans=wans, mode=mode, adjust=with_wan(2, weight=40))
+    bonded.connect()
+    bonded.world.run_for(1.0)  # until the peer was told, and the lines' rates are known
+    before = [path.sent_bytes for path in bonded.server_statistics.peers[0].paths]
+
+    bonded.client.stream(10.0, size=1000, interval=0.005)
+    bonded.world.run_for(10.0)
+
+    after = [path.sent_bytes for path in bonded.server_statistics.peers[0].paths]
+    one, other = (new - old for new, old in zip(after, before, strict=True))
+    assert 2.5 <= other / one <= 6

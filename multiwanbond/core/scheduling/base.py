@@ -39,7 +39,15 @@ class SchedulablePath(Protocol):
 
     @property
     def rate(self) -> float:
-        """Bytes a second that it is believed to deliver."""
+        """Bytes a second that it is believed to deliver, or may be used for if that is less."""
+
+    @property
+    def weight(self) -> int:
+        """The operator's own judgement; 10 unless it was set."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of all datagrams that have left by it."""
 
     def wait(self, now: float) -> float:
         """Return the seconds until it has credit, as far as that is a matter of time."""
@@ -47,6 +55,9 @@ class SchedulablePath(Protocol):
     def loss(self, now: float) -> float:
         """Return the share of recent datagrams that were lost, 0 to 1."""
 
+
+UNHURRIED: Final = 0.002
+"""Seconds until a path has credit that count as none."""
 
 P = TypeVar("P", bound=SchedulablePath)
 
@@ -74,6 +85,11 @@ def find_path(path_id: int | None, paths: Sequence[P]) -> P | None:
         if path.path_id == path_id:
             return path
     return None
+
+
+def unhurried(paths: Sequence[P], now: float) -> Sequence[P]:
+    """Return the paths that let something leave about now; all of them if none does."""
+    return [path for path in paths if path.wait(now) <= UNHURRIED] or paths
 
 
 def soonest(paths: Sequence[P], now: float, *, loss_weight: float = LOSS_WEIGHT) -> P:
