@@ -9,7 +9,7 @@ from typing import Final
 
 from multiwanbond.core import train
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.datagram import LinkChange, LinkUp, Received, Transmit
+from multiwanbond.core.datagram import LinkChange, LinkDown, LinkLeaving, LinkUp, Received, Transmit
 from multiwanbond.core.dispatch import Dispatch
 from multiwanbond.core.events import (
     CloseReason,
@@ -21,6 +21,7 @@ from multiwanbond.core.frames import (
     Ack,
     Close,
     Frame,
+    Leave,
     Probe,
     ProbeReply,
     Terms,
@@ -35,7 +36,7 @@ from multiwanbond.core.path_state import PathState
 from multiwanbond.core.paths import PathSet
 from multiwanbond.core.rtt import DelayClock
 from multiwanbond.core.segments import SEGMENT
-from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
+from multiwanbond.core.settings import EndpointSettings, PeerSettings
 from multiwanbond.core.statistics import PeerStatistics
 from multiwanbond.core.timers import earliest
 from multiwanbond.core.wire import (
@@ -84,23 +85,46 @@ class Bond:
         self._inbound = Inbound(peer, settings.reorder)
         self._dispatch = Dispatch(settings.routing_mode)
         self._delay_clock = DelayClock()
-        self._health = settings.health
+        self._settings = settings
         self._feedback = Feedback()
         self._last_packet_at = now
         self._heard_at = now
 
     # --- paths
 
-    def handle_link_change(
-        self, wan_id: int, change: LinkChange, health: HealthSettings, now: float
-    ) -> None:
+    def handle_link_change(self, wan_id: int, change: LinkChange, now: float) -> None:
         """A WAN of ours (the initiator's end) came or went; its path follows."""
-        if isinstance(change, LinkUp):
-            self.paths.link_up(wan_id, change, health, now)
-        elif (path := self.paths.by_id.get(wan_id)) is not None:
-            path.on_link_lost(now)
+        path = self.paths.by_id.get(wan_id)
+        match change:
+            case LinkUp():
+                limits = self._settings.wan(wan_id)
+                if limits is not None:
+                    self.paths.link_up(wan_id, change, limits, now)
+            case LinkLeaving() if path is not None:
+                self._leave(path, now)
+            case LinkDown() if path is not None:
+                path.on_link_lost(now)
+                self._settle_paths()
+                self._abandon(path, now)
+        self._settle_paths()
+
+    def _leave(self, path: Path, now: float) -> None:
+        """Take a path of ours out of the bond; the peer hears of it by the others, too."""
+        if not path.is_leaving:
+            path.leave(now)
             self._settle_paths()
-            self._abandon(path, now)
+            for way in quickest(self.paths.sendable):
+                self._send_frames(way, [Leave(path.path_id)], now)
+
+    def reconfigure(self, peer: PeerSettings, settings: EndpointSettings, now: float) -> None:
+        """Follow new settings; what waits, is under way or is held stays what it is."""
+        self.peer = peer
+        if settings.routing_mode is not self._settings.routing_mode:
+            self._dispatch.reconfigure(settings.routing_mode)
+        self._settings = settings
+        self._inbound.reconfigure(peer, settings.reorder)
+        for path in self.paths.reconfigure(peer, settings, now):
+            self._leave(path, now)
         self._settle_paths()
 
     def _settle_paths(self) -> None:
@@ -259,7 +283,7 @@ class Bond:
             raise DatagramError(DropReason.REPLAYED)
         plain = key.open_untrusted(datagram, NONCE.pack(path_id, sequence))
         if path is None:
-            path = self.paths.add(path_id, wan_id, self._health, now)
+            path = self.paths.add(path_id, wan_id, self._settings.health, now)
         path.replay.accept(sequence)
         self._on_authentic(path, key, sequence, 1, tail, len(datagram), received, wan_id, now)
         number = tail >> 16 & 0xFFFFFF
@@ -329,6 +353,8 @@ class Bond:
                     self._handle_ack(frame, path, now)
                 case Terms():
                     path.on_terms(frame)
+                case Leave():
+                    self._handle_leave(frame.path_id)
                 case Abandon():
                     self._handle_abandon(frame.path_id, now)
                 case Close():
@@ -350,6 +376,11 @@ class Bond:
         if path is not None:
             path.on_train_report(report, now)
 
+    def _handle_leave(self, path_id: int) -> None:
+        path = self.paths.by_id.get(path_id)
+        if path is not None:
+            path.on_leave()
+
     def _handle_abandon(self, path_id: int, now: float) -> None:
         path = self.paths.by_id.get(path_id)
         if path is not None and path.on_abandoned(now):
@@ -369,8 +400,10 @@ class Bond:
     def _abandon(self, path: Path, now: float) -> None:
         """Let the peer know at once that a path seems dead, and send what it holds elsewhere."""
         if any(other is not path for other in self.paths.sendable):
+            # Once more that it leaves, should the peer not have heard of it.
+            frames = [Leave(path.path_id)] if path.is_leaving else []
             for way in quickest(self.paths.sendable):
-                self._send_frames(way, [Abandon(path.path_id)], now)
+                self._send_frames(way, [*frames, Abandon(path.path_id)], now)
             self._dispatch.repair(path.in_flight.take_all(now))
 
     def handle_timeout(self, now: float) -> None:
@@ -434,6 +467,6 @@ class Bond:
             queued_bytes=self._dispatch.queued_bytes,
             shed_packets=self._dispatch.shed_packets,
             unsendable_packets=self._dispatch.unsendable_packets,
-            paths=tuple(path.statistics(now) for path in self.paths),
+            paths=tuple(path.statistics(now) for path in self.paths if not path.has_gone),
             reorder=self._inbound.statistics(),
         )

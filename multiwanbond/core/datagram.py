@@ -78,4 +78,12 @@ class LinkDown:
     """In plain words, for the operator."""
 
 
-LinkChange = LinkUp | LinkDown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLeaving:
+    """A WAN is about to be taken away; what is under way on it may still arrive.
+
+    `Endpoint.has_left` says when nothing more is lost by it; then comes `LinkDown`.
+    """
+
+
+LinkChange = LinkUp | LinkDown | LinkLeaving

@@ -87,6 +87,10 @@ class Dispatch:
         self._paths: Sequence[Path] = ()
         self._prompt_paths: Sequence[Path] = ()
 
+    def reconfigure(self, mode: RoutingMode) -> None:
+        """Choose paths by another routing mode; what waits, and which flow is where, stays."""
+        self._scheduler = make_scheduler(mode)
+
     def use(self, paths: Sequence[Path]) -> None:
         """Send by these paths from now on; by the healthy ones of them what must be quick."""
         for path in self._paths:

@@ -9,7 +9,7 @@ go back in time. There are four kinds:
   them: `poll_transmit` and `poll_deliver` for work, `poll_event` until None, then `poll_timeout`
   for the time at which `handle_timeout` is due. What is polled belongs to the core until the next
   call into it: send or copy it first.
-- `close` is what the operator wants.
+- `reconfigure` and `close` are what the operator wants.
 - `statistics` looks and changes nothing.
 
 `Endpoint` only dispatches: by inner destination to a peer, by session id to a key, by type to a
@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.cookie import MacStamper
 from multiwanbond.core.datagram import LinkChange, Received, Transmit
-from multiwanbond.core.events import Event
+from multiwanbond.core.events import CloseReason, Event
 from multiwanbond.core.gatekeeper import Gatekeeper
 from multiwanbond.core.ip import destination
 from multiwanbond.core.peer import Peer, Session
 from multiwanbond.core.prefixes import PrefixMap
 from multiwanbond.core.sessions import SessionTable
-from multiwanbond.core.settings import EndpointSettings
+from multiwanbond.core.settings import EndpointSettings, PeerSettings
 from multiwanbond.core.statistics import EndpointStatistics
 from multiwanbond.core.timers import DeadlineQueue
 from multiwanbond.core.wire import (
@@ -55,15 +55,14 @@ class Endpoint:
         self, settings: EndpointSettings, *, entropy: Callable[[int], bytes], now: float
     ) -> None:
         self._settings = settings
+        self._entropy = entropy
         self._sessions: SessionTable[Session] = SessionTable(entropy)
         self._gatekeeper = Gatekeeper(settings.private_key, entropy, now)
         self._peers = {
             peer.public_key: Peer(peer, settings, self._sessions, entropy, now)
             for peer in settings.peers
         }
-        self._routes = PrefixMap(
-            (prefix, peer) for peer in self._peers.values() for prefix in peer.settings.allowed_ips
-        )
+        self._routes = self._make_routes()
         self._deadlines: DeadlineQueue[Peer] = DeadlineQueue()
         self._touched: set[Peer] = set(self._peers.values())
         self._replies: list[Transmit] = []
@@ -73,6 +72,11 @@ class Endpoint:
         self._unroutable_packets = 0
         self._now = now
         self._settle(now)
+
+    def _make_routes(self) -> PrefixMap[Peer]:
+        return PrefixMap(
+            (prefix, peer) for peer in self._peers.values() for prefix in peer.settings.allowed_ips
+        )
 
     # --- what happened
 
@@ -118,10 +122,52 @@ class Endpoint:
 
     # --- what the operator wants
 
+    def reconfigure(self, settings: EndpointSettings, now: float) -> None:
+        """Follow new settings without losing a packet.
+
+        Peers and WANs may come and go: a peer that is gone hears so, and a WAN that is gone is used
+        no more from now on; keep its socket until `has_left`, then say `LinkDown`.
+
+        Args:
+            settings: in force from now on. The private key, the inner MTU, and whether we call a
+                peer or it us, are those of the start: another of these takes another endpoint.
+            now: the caller's clock.
+        """
+        assert settings.private_key == self._settings.private_key
+        assert settings.inner_mtu == self._settings.inner_mtu
+        self._settings = settings
+        before = self._peers
+        self._peers = {
+            peer.public_key: self._reconfigured(before.get(peer.public_key), peer, now)
+            for peer in settings.peers
+        }
+        for public_key, peer in before.items():
+            if public_key not in self._peers:
+                peer.remove(now)
+                self._touched.add(peer)  # for its last words
+        self._routes = self._make_routes()
+        self._touched.update(self._peers.values())
+        self._settle(now)
+
+    def _reconfigured(self, peer: Peer | None, settings: PeerSettings, now: float) -> Peer:
+        if peer is None:
+            return Peer(settings, self._settings, self._sessions, self._entropy, now)
+        assert settings.is_initiator == peer.settings.is_initiator
+        peer.reconfigure(settings, self._settings, now)
+        return peer
+
+    def has_left(self, wan_id: int, now: float) -> bool:
+        """Say whether by a WAN that leaves, or was left out, nothing more is to be expected."""
+        return all(
+            peer.bond is None or peer.bond.paths.has_left(wan_id, now)
+            for peer in self._peers.values()
+            if peer.settings.is_initiator
+        )
+
     def close(self, now: float) -> None:
         """Say goodbye to every peer; poll and send once more, then drop the endpoint."""
         for peer in self._peers.values():
-            peer.close(now)
+            peer.close(CloseReason.SHUT_DOWN, now)
         self._touched.update(self._peers.values())
         self._settle(now)
 

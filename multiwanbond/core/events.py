@@ -67,4 +67,12 @@ class PathAddressChanged:
     address_to: Address
 
 
-Event = BondOpened | BondClosed | PathStateChanged | PathAddressChanged
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRemoved:
+    """The end whose WAN it is has taken a path out of the bond."""
+
+    peer: str
+    path_id: int
+
+
+Event = BondOpened | BondClosed | PathStateChanged | PathAddressChanged | PathRemoved

@@ -35,6 +35,7 @@ class FrameType(IntEnum):
     TRAIN = 6
     TRAIN_REPORT = 7
     TERMS = 8
+    LEAVE = 9
 
 
 class Probe(NamedTuple):
@@ -142,12 +143,22 @@ class Terms(NamedTuple):
     """
 
     weight: int
-    """For the routing modes that share by weight."""
+    """For the routing modes that share by weight; 0: the path is about to go, nothing new is to be
+    sent by it."""
     max_bandwidth: int
     """0: no limit."""
 
 
-Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms
+class Leave(NamedTuple):
+    """The sender takes the WAN of this path out of the bond: nothing new is to be sent by it.
+
+    1 type, 1 path id
+    """
+
+    path_id: int
+
+
+Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms | Leave
 
 _PROBE: Final = Struct("!BH")
 _PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
@@ -182,6 +193,8 @@ def _encode_frame(frame: Frame) -> bytes:
             return _TRAIN_REPORT.pack(FrameType.TRAIN_REPORT, *frame)
         case Terms():
             return _TERMS.pack(FrameType.TERMS, *frame)
+        case Leave():
+            return _TWO.pack(FrameType.LEAVE, frame.path_id)
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
@@ -235,6 +248,8 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
         case FrameType.TERMS:
             _, *fields = _TERMS.unpack_from(plain, offset)
             return Terms(*fields), offset + _TERMS.size
+        case FrameType.LEAVE:
+            return Leave(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 

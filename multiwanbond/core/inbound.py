@@ -43,6 +43,12 @@ class Inbound:
         self.received_packets = 0
         self.received_bytes = 0
 
+    def reconfigure(self, peer: PeerSettings, reorder: ReorderSettings) -> None:
+        """Go by other limits; what is held stays, and is held for no longer than they allow."""
+        self._allowed = PrefixMap((prefix, True) for prefix in peer.allowed_ips)
+        self._reorder.capacity = reorder.reorder_buffer
+        self._reorder.timeout = reorder.reorder_timeout
+
     def on_packet(
         self,
         path_id: int,

@@ -32,6 +32,8 @@ FULL_QUEUE: Final = 0.02
 """Seconds of queue above which a loss is our own overflow of it, and not held against the line."""
 LEAST_STANDING: Final = 0.03
 """Seconds that a standing queue is the least of, at least; half a round trip if that is longer."""
+LEAVING_INTERVAL: Final = 0.2
+"""Seconds between two probes of a path that leaves, at most: they tell the peer that it does."""
 SHORT_OUTAGE: Final = 1.0
 RETURN_SHARES: Final = (0.85, 0.5)
 """Share of the rate a path begins with after a silence: a short one, a longer one."""
@@ -68,11 +70,13 @@ class Path:
         "capacity",
         "changes",
         "credit",
+        "has_gone",
         "has_link",
         "health",
         "in_flight",
         "is_ours",
         "is_suspect",
+        "leaving_since",
         "ledger",
         "local_host",
         "one_way",
@@ -104,6 +108,11 @@ class Path:
         self.state_since = now
         self.terms = terms_of(health)
         """How much it may be used; the initiator's operator decides, and the peer is told."""
+        self.leaving_since: float | None = None
+        """When we began to take our WAN out of the bond; None: it stays."""
+        self.has_gone = False
+        """True once a path that was leaving has done so. It is kept, because its numbering is:
+        should the WAN come back under the same keys, no nonce may be used twice."""
         self.changes: list[Change] = []
         """Transitions since the owner last took them away."""
         self.rtt = RttEstimator()
@@ -156,7 +165,12 @@ class Path:
     @property
     def weight(self) -> int:
         """The operator's own judgement."""
-        return self.terms.weight
+        return self.terms.weight or 1
+
+    @property
+    def is_leaving(self) -> bool:
+        """True if nothing new is to be sent by it, unless there is nothing better."""
+        return not self.terms.weight
 
     @property
     def sent_bytes(self) -> int:
@@ -203,6 +217,7 @@ class Path:
     def on_link_up(self, remote: Address, now: float) -> None:
         """The WAN can be used to reach `remote`; it is probed at once."""
         self.has_link = True
+        self.has_gone = False
         self.remote = remote
         self.ledger.forget_awaited()
         self._clear_suspicion(now)
@@ -218,7 +233,32 @@ class Path:
     def on_terms(self, terms: Terms) -> None:
         """The peer told how much it wants its line used; only whose line it is decides."""
         if not self.is_ours:
-            self.terms = terms._replace(weight=max(terms.weight, 1))
+            self.terms = terms
+
+    def on_leave(self) -> None:
+        """The peer takes its WAN away; only whose WAN it is decides."""
+        if not self.is_ours:
+            self.terms = self.terms._replace(weight=0)
+
+    def reconfigure(self, health: HealthSettings, now: float) -> None:
+        """Go by other limits, and let the peer know what of them concerns it."""
+        self.health = health
+        self._limits_crossed_at = None
+        if self.is_ours:
+            self.terms = terms_of(health)
+            self.leaving_since = None
+        self.prober.hurry(now)
+
+    def leave(self, now: float) -> None:
+        """Send nothing new by this path of ours, and tell the peer to do the same.
+
+        What is under way still arrives, and the path still carries packets while it is the only
+        one.
+        """
+        if not self.is_leaving:
+            self.terms = self.terms._replace(weight=0)
+            self.leaving_since = now
+            self.prober.hurry(now)
 
     def on_arrival(self, now: float) -> None:
         """Something new came by this path; if it was believed dead, that is put to the test."""
@@ -327,6 +367,9 @@ class Path:
         Returns:
             True if that was news.
         """
+        if self.is_leaving and self.has_link:
+            self.on_link_lost(now)
+            return True
         if self.is_suspect or self.state is PathState.DOWN:
             return False
         self._suspect(now)
@@ -384,9 +427,10 @@ class Path:
     def start_probe(self, now: float, *, is_idle: bool) -> list[Frame]:
         """Note that a probe leaves now; return it, and beside it what the operator wants."""
         is_calm = is_idle and not self.prober.failures_in_row
-        probe_id = self.prober.start_probe(
-            now, prober.patience(self.rtt), self._interval(is_idle=is_calm)
-        )
+        interval = self._interval(is_idle=is_calm)
+        if self.is_leaving:
+            interval = min(interval, LEAVING_INTERVAL)
+        probe_id = self.prober.start_probe(now, prober.patience(self.rtt), interval)
         return [Probe(probe_id), self.terms] if self.is_ours else [Probe(probe_id)]
 
     def _interval(self, *, is_idle: bool = False) -> float:

@@ -4,11 +4,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from multiwanbond.core.datagram import LinkUp, Received
-from multiwanbond.core.events import Event, PathAddressChanged, PathStateChanged
+from multiwanbond.core.events import Event, PathAddressChanged, PathRemoved, PathStateChanged
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
-from multiwanbond.core.settings import HealthSettings, PeerSettings
+from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
 
+LINGER: Final = 0.5
+"""Seconds, beside two round trips, for which a path that leaves may still bring something: its last
+probe, and the peer's packets that are under way and in the line's queue."""
+MOST_LINGER: Final = 5.0
+"""The same while it is the only one: what takes its place may have to be tried first."""
 _BEST_FIRST: Final = (
     (PathState.UP, PathState.DEGRADED),
     (PathState.RECOVERING,),
@@ -49,7 +54,31 @@ class PathSet:
         path = self.by_id.get(wan_id)
         if path is None:
             path = self.add(wan_id, wan_id, health, now)
+        elif path.is_leaving:
+            path.reconfigure(health, now)
         path.on_link_up(link.remote, now)
+
+    def reconfigure(self, peer: PeerSettings, settings: EndpointSettings, now: float) -> list[Path]:
+        """Go by other limits; return the paths whose WANs are wanted no more."""
+        self._peer = peer
+        unwanted = []
+        for path in self:
+            limits = settings.wan(path.path_id) if path.is_ours else settings.health
+            if limits is None:
+                unwanted.append(path)
+            elif limits != path.health and path.leaving_since is None:
+                path.reconfigure(limits, now)
+        return unwanted
+
+    def has_left(self, path_id: int, now: float) -> bool:
+        """Say whether by a path of ours that leaves nothing more is to be expected."""
+        path = self.by_id.get(path_id)
+        if path is None or not path.has_link or path.leaving_since is None:
+            return True
+        lingers = now - path.leaving_since
+        if any(other.is_usable and not other.is_leaving for other in self):
+            return lingers >= LINGER + 2 * (path.smoothed_rtt or 0.0)
+        return lingers >= MOST_LINGER
 
     def follow(self, path: Path, received: Received, wan_id: int, now: float) -> bool:
         """Send where the newest authentic datagram of the path came from, from where it went to.
@@ -57,8 +86,8 @@ class PathSet:
         Returns:
             True if that is somewhere else than before.
         """
-        if self._peer.is_initiator and not path.has_link:
-            return False  # our own WAN is gone; this one was still in the socket
+        if not path.has_link and (path.is_ours or path.is_leaving):
+            return False  # the WAN is gone; this one was still in the socket, or on its way
         path.local_host = received.local_host
         if path.has_link and path.remote == received.source and path.wan_id == wan_id:
             return False
@@ -78,6 +107,8 @@ class PathSet:
     def settle(self) -> None:
         """Report transitions, and see anew which paths may carry packets."""
         for path in self:
+            if path.is_leaving:
+                self._settle_leaving(path)
             for change in path.changes:
                 self.events.append(
                     PathStateChanged(
@@ -94,14 +125,28 @@ class PathSet:
             for path in self.sendable:
                 path.capacity.on_way_back_changed()
 
+    def _settle_leaving(self, path: Path) -> None:
+        """See whether a path that leaves is gone; how it does until then concerns nobody."""
+        path.changes.clear()
+        if path.state is PathState.DOWN and not path.has_gone:
+            path.has_link = False
+            path.has_gone = True
+            path.remote = (
+                None  # its next datagram, wherever it comes from, is looked at by `follow`
+            )
+            self.events.append(PathRemoved(peer=self._peer.name, path_id=path.path_id))
+
 
 def sendable(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that may carry packets now, the best kind there is.
 
-    A suspect path, one on probation, or even one believed dead, counts when there is nothing
-    better: the last path is never gated.
+    A suspect path, one on probation, one that leaves, or even one believed dead, counts when there
+    is nothing better: the last path is never gated.
     """
     linked = [path for path in paths if path.has_link]
+    staying = [path for path in linked if not path.is_leaving]
+    if any(path.is_usable for path in staying):
+        linked = staying
     trusted = [path for path in linked if not path.is_suspect]
     for candidates in (trusted, linked):
         for states in _BEST_FIRST:

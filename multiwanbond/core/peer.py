@@ -63,6 +63,7 @@ class Peer:
         self._unusable_since: float | None = now
         self._opened_at = now
         self._is_closed = False
+        self._is_removed = False
 
     def handle_bursts(self, bursts: list[Burst], now: float) -> None:
         """Send inner packets over the bond; without one they are dropped and counted."""
@@ -76,17 +77,15 @@ class Peer:
     def handle_link_change(self, wan_id: int, change: LinkChange, now: float) -> None:
         """A WAN came or went; a call under way and the bond's path follow it."""
         if isinstance(change, LinkUp):
+            if self._endpoint.wan(wan_id) is None:
+                return  # taken out of the configuration meanwhile
             self._links[wan_id] = change.remote
             if self._opening is not None:
                 self.transmits += self._opening.on_link_up(wan_id, change.remote, now)
         else:
             self._links.pop(wan_id, None)
         if self.bond is not None:
-            self._change_link(self.bond, wan_id, change, now)
-
-    def _change_link(self, bond: Bond, wan_id: int, change: LinkChange, now: float) -> None:
-        wan = next(wan for wan in self._endpoint.wans if wan.id == wan_id)
-        bond.handle_link_change(wan_id, change, wan, now)
+            self.bond.handle_link_change(wan_id, change, now)
 
     @property
     def _may_call(self) -> bool:
@@ -145,7 +144,7 @@ class Peer:
                 self._end(bond, CloseReason.REPLACED)
             bond = self._begin(answer.bond_id, answer.inner_mtu, now)
             for wan_id, remote in self._links.items():
-                self._change_link(bond, wan_id, LinkUp(remote=remote), now)
+                bond.handle_link_change(wan_id, LinkUp(remote=remote), now)
         key = self._key(secrets, answer, response.receiver, response.sender, now)
         bond.install_key(key)
         self._sessions.replace(response.receiver, Session(self, bond, key))
@@ -249,8 +248,33 @@ class Peer:
         self.bond = None
         self.events.append(BondClosed(peer=self.settings.name, reason=reason))
 
+    def reconfigure(self, settings: PeerSettings, endpoint: EndpointSettings, now: float) -> None:
+        """Follow new settings of the peer and of this end; keys in use stay in use."""
+        if self._opening is not None and settings.preshared_key != self.settings.preshared_key:
+            self._sessions.discard(self._opening.session_ids)
+            self._opening = None  # a call with the old secret would not be understood
+        self.settings = settings
+        self._endpoint = endpoint
+        self._links = {wan: remote for wan, remote in self._links.items() if endpoint.wan(wan)}
+        for bond in (self.bond, *self._candidates.values()):
+            if bond is not None:
+                bond.reconfigure(settings, endpoint, now)
+
+    def remove(self, now: float) -> None:
+        """Say that the peer is configured no more, and forget its keys; poll and send once more."""
+        self.close(CloseReason.REMOVED, now)
+        self._is_removed = True
+        for bond in (self.bond, *self._candidates.values()):
+            if bond is not None:
+                self._drop(bond)
+        self._candidates.clear()
+        if self.bond is not None:
+            self.events.append(BondClosed(peer=self.settings.name, reason=CloseReason.REMOVED))
+
     def after(self, now: float) -> None:
         """Draw the consequences of whatever was just handled; call it before polling."""
+        if self._is_removed:
+            return
         bond = self.bond
         if bond is not None and bond.closed_by_peer is not None:
             self._end(bond, bond.closed_by_peer)
@@ -280,15 +304,19 @@ class Peer:
             if not bond.keys.local_ids:
                 del self._candidates[bond_id]
 
-    def close(self, now: float) -> None:
-        """Tell the peer that we are going, and call no more."""
+    def close(self, reason: CloseReason, now: float) -> None:
+        """Tell the peer that the bond ends, and call no more."""
+        if self._opening is not None:
+            self._sessions.discard(self._opening.session_ids)
         self._opening = None
         self._is_closed = True
         if self.bond is not None:
-            self.bond.close(CloseReason.SHUT_DOWN.value, now)
+            self.bond.close(reason.value, now)
 
     def deadline(self) -> float | None:
         """When `handle_timeout` is due."""
+        if self._is_removed:
+            return None
         return earliest(
             [
                 self.bond.deadline() if self.bond else None,

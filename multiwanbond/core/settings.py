@@ -79,6 +79,7 @@ class WanSettings(HealthSettings):
     id: int = option(
         low=1,
         high=255,
+        reload=Reload.LIVE,
         doc="Number of the WAN, unique in the file; it names the path on the wire.",
     )
     weight: int = option(
@@ -168,3 +169,7 @@ class EndpointSettings:
     inner_mtu: int
     """Largest inner packet we can carry; the smaller of both ends' holds."""
     cipher_costs: CipherCosts
+
+    def wan(self, wan_id: int) -> WanSettings | None:
+        """Return the WAN of that number; None if there is none, or it is to be left out."""
+        return next((wan for wan in self.wans if wan.id == wan_id and wan.enabled), None)

@@ -19,6 +19,7 @@ from multiwanbond.core.events import (
     CloseReason,
     Event,
     PathAddressChanged,
+    PathRemoved,
     PathStateChanged,
 )
 from multiwanbond.core.path_state import PathState
@@ -29,7 +30,7 @@ _WHY: Final = {
     CloseReason.SHUT_DOWN: "it was shut down at the other end",
     CloseReason.REPLACED: "a new one took its place",
     CloseReason.SILENT: "nothing was heard of the peer for too long",
-    CloseReason.REMOVED: "the other end does not know us any more",
+    CloseReason.REMOVED: "it was taken out of the configuration, here or at the other end",
 }
 
 
@@ -91,6 +92,14 @@ class Report:
                     logging.INFO,
                     f"{self._subject(event.path_id)} of {event.peer} now comes from "
                     f"{event.address_to} (was {event.address_from}).",
+                    peer=event.peer,
+                    path=event.path_id,
+                    wan=self._label(event.path_id).name,
+                )
+            case PathRemoved():
+                say(
+                    logging.INFO,
+                    f"{self._subject(event.path_id)} of {event.peer} has left the bond.",
                     peer=event.peer,
                     path=event.path_id,
                     wan=self._label(event.path_id).name,
