@@ -128,8 +128,8 @@ class Bond:
         self._settle_paths()
 
     def _settle_paths(self) -> None:
-        self.paths.settle()
-        self._dispatch.use(self.paths.sendable)
+        if self.paths.settle():
+            self._dispatch.use(self.paths.sendable)
 
     # --- keys
 
@@ -408,8 +408,7 @@ class Bond:
 
     def handle_timeout(self, now: float) -> None:
         """Do whatever has become due: feedback, probes, giving up on silent paths, old keys."""
-        ways, frames = self._feedback.take(self.paths.sendable, now)
-        for path in ways:
+        for path, frames in self._feedback.take(self.paths.sendable, now):
             self._send_frames(path, frames, now)
         is_idle = now - self._last_packet_at > IDLE_AFTER
         for path in self.paths:

@@ -28,7 +28,7 @@ class PathSet:
 
     def __init__(self, peer: PeerSettings) -> None:
         self.by_id: dict[int, Path] = {}
-        self.sendable: Sequence[Path] = ()
+        self.sendable: Sequence[Path] = []
         """Those that may carry packets, as of the last `settle`."""
         self.events: list[Event] = []
         """What became of them, for the owner to take away."""
@@ -104,11 +104,17 @@ class PathSet:
         path.on_link_up(received.source, now)
         return True
 
-    def settle(self) -> None:
-        """Report transitions, and see anew which paths may carry packets."""
+    def settle(self) -> bool:
+        """Report transitions, and see anew which paths may carry packets.
+
+        Returns:
+            True if something is different from the last time.
+        """
+        has_changed = False
         for path in self:
             if path.is_leaving:
                 self._settle_leaving(path)
+            has_changed |= bool(path.changes)
             for change in path.changes:
                 self.events.append(
                     PathStateChanged(
@@ -121,9 +127,12 @@ class PathSet:
                 )
             path.changes.clear()
         before, self.sendable = self.sendable, sendable(self)
+        if self.sendable == before:
+            return has_changed
         if any(path not in self.sendable for path in before):
             for path in self.sendable:
                 path.capacity.on_way_back_changed()
+        return True
 
     def _settle_leaving(self, path: Path) -> None:
         """See whether a path that leaves is gone; how it does until then concerns nobody."""

@@ -10,6 +10,7 @@ from multiwanbond.core.datagram import Address, LinkDown, LinkUp
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondClosed, BondOpened, CloseReason, PathAddressChanged
 from multiwanbond.core.path_state import PathState
+from multiwanbond.core.settings import RoutingMode
 from multiwanbond.core.statistics import PeerStatistics
 from multiwanbond.core.wire import DatagramType
 from multiwanbond.errors import DropReason
@@ -38,6 +39,26 @@ def test_a_client_and_a_server_connect_over_every_wan(pair: Pair) -> None:
         assert states(endpoint) == dict.fromkeys((1, 2, 3), PathState.UP)
     opened = BondOpened(peer="server", is_resumed=False, cipher="AES_256_GCM", inner_mtu=1420)
     assert opened in pair.events["client"]
+
+
+def test_255_wans_make_one_bond() -> None:
+    pair = Pair(delays=tuple(0.005 + n / 20_000 for n in range(255)), mode=RoutingMode.ROUND_ROBIN)
+    pair.connect()
+    pair.run(0.5)
+    packets = [udp_packet(b"%d" % n) for n in range(1000)]
+
+    for first in range(0, 1000, 50):
+        pair.send(*packets[first : first + 50])
+        pair.run(0.01)
+    pair.run(0.1)
+
+    for endpoint in (pair.client, pair.server):
+        assert states(endpoint) == dict.fromkeys(range(1, 256), PathState.UP)
+    assert sorted(pair.received("server")) == sorted(packets)
+    assert {wan for up, wan, data in pair.log if up and data[0] >> 4 == DatagramType.DATA} == set(
+        range(1, 256)
+    )
+    assert max(len(data) for _, _, data in pair.log) <= 1460
 
 
 def test_the_handshake_needs_one_message_each_way() -> None:

@@ -10,8 +10,10 @@ from multiwanbond.core.feedback import (
     WAYS,
     Feedback,
 )
+from multiwanbond.core.frames import encode_frames
 from multiwanbond.core.path import Path
 from multiwanbond.core.settings import HealthSettings
+from multiwanbond.core.wire import OVERHEAD
 
 START = 100.0
 QUICK_RATE = 10 * THIN_RATE
@@ -26,7 +28,7 @@ def way(path_id: int, *, rate: float = QUICK_RATE, rtt: float = 0.02) -> Path:
 
 def ids(feedback: Feedback, paths: list[Path], now: float) -> list[int]:
     """The paths by which something leaves now."""
-    return [path.path_id for path in feedback.take(paths, now)[0]]
+    return [path.path_id for path, _ in feedback.take(paths, now)]
 
 
 def times(paths: list[Path], *, seconds: float) -> dict[int, list[float]]:
@@ -75,8 +77,9 @@ def test_one_ack_tells_of_all_paths_on_which_something_arrived() -> None:
     for path in paths:
         feedback.want(path, START)
 
-    _, frames = feedback.take(paths, START + INTERVAL)
+    (_, frames), (_, same) = feedback.take(paths, START + INTERVAL)
 
+    assert frames is same
     [ack] = frames
     assert [report.path_id for report in ack.paths] == [1, 2]  # type: ignore[union-attr]
 
@@ -104,6 +107,37 @@ def test_what_is_missing_is_reported_at_once_on_a_thin_way_too() -> None:
     feedback.want_soon(path, START + INTERVAL)
 
     assert ids(feedback, [path], START + INTERVAL + GAP_DELAY) == [1]
+
+
+def test_very_many_paths_share_the_work_of_telling_of_them() -> None:
+    feedback, paths = Feedback(), [way(number, rtt=number / 1000) for number in range(1, 256)]
+    for path in paths:
+        feedback.want(path, START)
+
+    sent = feedback.take(paths, START + INTERVAL)
+
+    acks = [(by.path_id, frames[0]) for by, frames in sent]
+    told = [report.path_id for _, ack in acks for report in ack.paths]  # type: ignore[union-attr]
+    assert sorted(told) == sorted(2 * [path.path_id for path in paths])
+    assert max(len(encode_frames([ack])) for _, ack in acks) + OVERHEAD <= 1200
+    assert len({by for by, _ in acks}) == len(acks)
+    assert not feedback.unreported
+
+
+def test_large_acks_take_no_more_than_a_tenth_of_a_thin_way() -> None:
+    paths = [way(number, rate=50e3) for number in range(1, 13)]
+    feedback, octets, told = Feedback(), dict.fromkeys(paths, 0), dict.fromkeys(paths, 0)
+
+    for tick in range(2000):
+        for path in paths:
+            feedback.want(path, START + tick / 1000)
+        for by, frames in feedback.take(paths, START + tick / 1000):
+            octets[by] += len(encode_frames(frames)) + OVERHEAD
+            for report in frames[0].paths:  # type: ignore[union-attr]
+                told[paths[report.path_id - 1]] += 1
+
+    assert max(octets.values()) <= 0.12 * 50e3 * 2
+    assert min(told.values()) >= 2 * 2 / 0.1
 
 
 def test_without_any_way_nothing_is_kept_for_later() -> None:
