@@ -20,7 +20,7 @@ class Reload(Enum):
     LIVE = "live"
     """Applied to the running daemon without losing a packet."""
     RESTART = "restart"
-    """Refused by a reload; takes `mwb down` and `mwb up`."""
+    """Refused by a reload; takes `mwb down` and `mwb up`, or a restart of the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,9 @@ class Option:
     """The greatest allowed value, in base units."""
     default_doc: str | None = None
     """What holds when the key is absent, where the default value itself does not tell."""
+    identity: str | None = None
+    """For a list of sections in any order: the setting that tells its entries apart. None: their
+    place does."""
     is_secret: bool = False
     """True keeps the value out of error messages, logs, status and `mwb config show`."""
 
@@ -52,6 +55,7 @@ def option(
     low: float | None = None,
     high: float | None = None,
     default_doc: str | None = None,
+    identity: str | None = None,
     is_secret: bool = False,
 ) -> Any:
     """Declare a dataclass field that is a setting.
@@ -67,6 +71,7 @@ def option(
         low=low,
         high=high,
         default_doc=default_doc,
+        identity=identity,
         is_secret=is_secret,
     )
     metadata = {_KEY: declared}

@@ -106,34 +106,40 @@ class Wan(WanSettings):
     name: str = option(
         "",
         notation=NAME,
+        reload=Reload.LIVE,
         default_doc="the interface, or the number",
         doc="What people call this WAN; unique in the file.",
     )
     type: WanType = option(
         WanType.OTHER,
+        reload=Reload.LIVE,
         doc="What kind of line it is. A label for people: MultiWANBond measures what a line can "
         "do and treats all kinds alike.",
     )
     interface: str | None = option(
         None,
         notation=INTERFACE_NAME,
+        reload=Reload.LIVE,
         default_doc="the one that has local_addr",
         doc="Network interface the WAN leaves by.",
     )
     local_addr: IpAddress | None = option(
         None,
         notation=IP_ADDRESS,
+        reload=Reload.LIVE,
         default_doc="the interface's own",
         doc="Address of this machine to send from. Give interface, local_addr, or both.",
     )
     remote_addr: HostPort | None = option(
         None,
         notation=HOST_PORT,
+        reload=Reload.LIVE,
         default_doc="session.remote_endpoint",
         doc="Host and port of the server as seen from this WAN.",
     )
     gso: Offload = option(
         Offload.AUTO,
+        reload=Reload.LIVE,
         doc="auto hands the kernel runs of datagrams where the interface can split them, and "
         "stops by itself where that fails; off never does, which costs CPU time.",
     )
@@ -150,6 +156,7 @@ class Routing:
 
     mode: RoutingMode = option(
         RoutingMode.ADAPTIVE,
+        reload=Reload.LIVE,
         doc="adaptive gives a download all WANs together, and anything shorter the one that "
         "delivers it soonest (recommended); per_flow keeps each connection on one WAN for good; "
         "least_latency uses the quickest WAN alone and keeps the others in reserve; weighted "
@@ -177,6 +184,7 @@ class Tunnel:
     routes: tuple[Prefix, ...] | None = option(
         None,
         notation=PREFIX,
+        reload=Reload.LIVE,
         default_doc="the peers' allowed_ips",
         doc="Destinations reached through the tunnel; 0.0.0.0/0 and ::/0 together are everything. "
         "[] sets no route.",
@@ -204,16 +212,19 @@ class Peer:
     name: str = option(
         "",
         notation=NAME,
+        reload=Reload.LIVE,
         default_doc="the key's first 8 characters",
         doc="What people call this peer; unique in the file.",
     )
     public_key: bytes = option(
         notation=KEY,
+        reload=Reload.LIVE,
         doc='The peer\'s public key: what "mwb pubkey" prints there.',
     )
     preshared_key: bytes | None = option(
         None,
         notation=KEY,
+        reload=Reload.LIVE,
         is_secret=True,
         default_doc="none",
         doc="A further secret, the same at both ends (mwb genpsk), which keeps what is recorded "
@@ -222,12 +233,14 @@ class Peer:
     preshared_key_file: Path | None = option(
         None,
         notation=FILE,
+        reload=Reload.LIVE,
         default_doc="none",
         doc="File that holds preshared_key; only its owner may be able to read it.",
     )
     allowed_ips: tuple[Prefix, ...] = option(
         tuple,
         notation=PREFIX,
+        reload=Reload.LIVE,
         default_doc="none; needed to run",
         doc="Addresses behind this peer: packets to them go to it, and only packets from them are "
         "accepted from it.",
@@ -253,17 +266,22 @@ class Security:
     private_key_file: Path | None = option(
         None,
         notation=FILE,
+        # Only where the key stands; private_key itself, wherever it is read from, takes a restart.
+        reload=Reload.LIVE,
         default_doc="none",
         doc="File that holds private_key; only its owner may be able to read it. A relative name "
         "starts at this file's directory.",
     )
     cipher: CipherWish = option(
         CipherWish.AUTO,
+        reload=Reload.LIVE,
         doc="auto takes what costs both ends together the least processor time, as each measures "
         "at its start. Any other is taken unless the other end asks for a different one.",
     )
     peers: tuple[Peer, ...] = option(
         tuple,
+        reload=Reload.LIVE,
+        identity="public_key",
         default_doc="none; needed to run",
         doc="The far ends: exactly one on a client, any number on a server.",
     )
@@ -293,6 +311,8 @@ class Configuration:
     session: Session = option(Session, doc="Where the two ends meet, and the order of packets.")
     wans: tuple[Wan, ...] = option(
         tuple,
+        reload=Reload.LIVE,
+        identity="id",
         default_doc="every interface with a default route",
         doc="A client's uplinks. A server has none: its paths come with its clients.",
     )

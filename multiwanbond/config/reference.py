@@ -58,7 +58,7 @@ def explain(setting: Setting) -> str:
 
 
 _RELOAD = {
-    Reload.LIVE: "can be applied to a running daemon",
+    Reload.LIVE: '"mwb reload" applies it to the running tunnel',
     Reload.RESTART: 'takes effect with the next "mwb up"',
 }
 
