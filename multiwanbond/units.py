@@ -137,3 +137,49 @@ PERCENT: Final = Quantity(
     format=_format_percent,
 )
 """Percent, as the reference writes it: 2.0 is two in a hundred."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrAuto:
+    """A notation that also has the word "auto", whose value is None."""
+
+    notation: Quantity
+
+    @property
+    def name(self) -> str:
+        """What an error message calls it."""
+        return f"{self.notation.name} or auto"
+
+    @property
+    def example(self) -> str:
+        """A valid text."""
+        return self.notation.example
+
+    def parse(self, text: str) -> float | None:
+        """Return the value of `text`; None of "auto".
+
+        Raises:
+            NotationError: it is neither.
+        """
+        if text.strip() == "auto":
+            return None
+        try:
+            return self.notation.parse(text)
+        except NotationError as exc:
+            problem = f"expected {self.name}, found {text!r}"
+            raise NotationError(problem, exc.remedy) from None
+
+    def show(self, value: float | None) -> str:
+        """Return `value` as an operator would write it."""
+        return "auto" if value is None else self.notation.show(value)
+
+
+SHARE_OR_AUTO: Final = OrAuto(
+    notation=Quantity(
+        name="a share",
+        example="0.2",
+        factors=MappingProxyType({"": 1.0, "%": 0.01}),
+        format=_trimmed,
+    )
+)
+"""Share of 1, or "auto"."""

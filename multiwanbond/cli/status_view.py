@@ -34,6 +34,9 @@ def show_status(status: StatusDocument) -> None:
         rows = [_path_row(path) for path in peer["paths"]]
         if rows:
             _show_table(rows)
+        mended = _mending(peer)
+        if mended:
+            print(f"  {mended}")
     for line in waiting_lines(status["wans"]):
         print(line)
     for line in (*_loss_lines(status), *_slow_lines(status)):
@@ -64,6 +67,17 @@ def _peer_line(peer: PeerDocument) -> str:
         f"{peer['cipher']}, sent {format_size(peer['sent_bytes'])}, "
         f"received {format_size(peer['received_bytes'])}"
     )
+
+
+def _mending(peer: PeerDocument) -> str:
+    """Return what was done against loss and lateness; "" if nothing was."""
+    counts = {
+        "sent again": peer["repaired_packets"],
+        "sent twice": peer["copied_packets"],
+        "parity sent": peer["parity_datagrams"],
+        "made up for by parity": peer["recovered_packets"],
+    }
+    return ", ".join(f"{text}: {count}" for text, count in counts.items() if count)
 
 
 def _loss_lines(status: StatusDocument) -> Iterator[str]:

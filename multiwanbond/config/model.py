@@ -11,6 +11,7 @@ from typing import Final
 
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import (
+    FecSettings,
     HealthSettings,
     Prefix,
     ReorderSettings,
@@ -323,6 +324,7 @@ class Configuration:
         "WANs that a client found by itself.",
     )
     routing: Routing = option(Routing, doc="How packets are shared among the WANs.")
+    fec: FecSettings = option(FecSettings, doc="Making up for losses without sending again.")
     tunnel: Tunnel = option(Tunnel, doc="The network interface that the bond appears as.")
     security: Security = option(Security, doc="Who we are and whom we talk to.")
     control: Control = option(Control, doc="How commands reach the running daemon.")

@@ -14,6 +14,5 @@ KEYS: Final = {
     "session.duplicate_packets": _COPIES,
     "session.duplicate_mode": _COPIES,
     "session.multicast_enabled": "Remove it; multicast is not carried yet",
-    "fec": "Remove the section; forward error correction is not built yet",
 }
 """Key, with [] for any item of a list, and what to do."""

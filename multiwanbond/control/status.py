@@ -77,6 +77,8 @@ class PeerDocument(TrafficDocument):
     received_packets: int
     repaired_packets: int
     copied_packets: int
+    parity_datagrams: int
+    recovered_packets: int
     queued_bytes: int
     shed_packets: int
     unsendable_packets: int

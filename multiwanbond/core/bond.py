@@ -51,6 +51,7 @@ from multiwanbond.core.wire import (
 from multiwanbond.errors import DatagramError, DropReason
 
 _DATA: Final = DatagramType.DATA.value
+_PARITY: Final = DatagramType.PARITY.value
 CALM_AFTER: Final = 0.1
 """Seconds without an inner packet after which a train meets none of them."""
 IDLE_AFTER: Final = 5.0
@@ -84,6 +85,7 @@ class Bond:
         """The key the peer has just used for the first time, for the owner to take away."""
         self._inbound = Inbound(peer, settings.reorder)
         self._dispatch = Dispatch(settings.routing_mode)
+        self._dispatch.protect(settings.fec)
         self._delay_clock = DelayClock()
         self._settings = settings
         self._feedback = Feedback()
@@ -121,6 +123,7 @@ class Bond:
         self.peer = peer
         if settings.routing_mode is not self._settings.routing_mode:
             self._dispatch.reconfigure(settings.routing_mode)
+        self._dispatch.protect(settings.fec)
         self._settings = settings
         self._inbound.reconfigure(peer, settings.reorder)
         for path in self.paths.reconfigure(peer, settings, now):
@@ -215,7 +218,8 @@ class Bond:
             datagram = view[start : start + size]
             if datagram[2:4] != session or datagram[0] >> 4 not in TRANSPORT_TYPES:
                 break
-            if datagram[0] == SEGMENT and start >= one_by_one and start + size < end:
+            is_run = datagram[0] == SEGMENT and start >= one_by_one and start + size < end
+            if is_run and not self._inbound.wants_single_packets:
                 count, is_done = self._open_run_untrusted(
                     view, start, size, key, received, wan_id, dropped, now
                 )
@@ -290,6 +294,9 @@ class Bond:
         if first >> 4 == _DATA:
             self._on_data(path, now)
             self._inbound.on_packet(path_id, first, number, tail & 0xFFFF, plain, now)
+        elif first >> 4 == _PARITY:
+            self._feedback.want(path, now)
+            self._inbound.on_parity(path_id, number, plain, now)
         else:
             self._inbound.on_note(path_id, number, now)
             self._handle_frames(path, decode_frames_untrusted(plain), now)
@@ -463,6 +470,8 @@ class Bond:
             received_bytes=self._inbound.received_bytes,
             repaired_packets=self._dispatch.repaired_packets,
             copied_packets=self._dispatch.copied_packets,
+            parity_datagrams=outbound.parity_datagrams,
+            recovered_packets=self._inbound.recovered_packets,
             queued_bytes=self._dispatch.queued_bytes,
             shed_packets=self._dispatch.shed_packets,
             unsendable_packets=self._dispatch.unsendable_packets,

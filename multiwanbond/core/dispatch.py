@@ -12,6 +12,7 @@ from multiwanbond.core.burst import Burst
 from multiwanbond.core.copies import Copies
 from multiwanbond.core.datagram import Transmit
 from multiwanbond.core.equaliser import AckEqualiser
+from multiwanbond.core.fec.encoder import ParityEncoder
 from multiwanbond.core.flow import SMALL, Flow, FlowTable
 from multiwanbond.core.ip import flow_key, is_pure_ack
 from multiwanbond.core.keys import TransportKey
@@ -23,7 +24,7 @@ from multiwanbond.core.queue import LEAST_LIMIT, FairQueue, Piece
 from multiwanbond.core.repair import OLDEST, Lost, Relapses
 from multiwanbond.core.scheduling import Scheduler, make_scheduler
 from multiwanbond.core.scheduling.base import soonest
-from multiwanbond.core.settings import RoutingMode
+from multiwanbond.core.settings import FecSettings, RoutingMode
 from multiwanbond.core.slow_start import AckThinner
 from multiwanbond.core.timers import earliest
 
@@ -50,6 +51,7 @@ class Dispatch:
 
     __slots__ = (
         "_copies",
+        "_encoder",
         "_equaliser",
         "_flows",
         "_gone",
@@ -79,6 +81,7 @@ class Dispatch:
         self._relapses = Relapses()
         self._outbound = Outbound()
         self._copies = Copies()
+        self._encoder: ParityEncoder | None = None
         self._thinner = AckThinner()
         self._equaliser = AckEqualiser()
         self._wake_at: float | None = None
@@ -90,6 +93,14 @@ class Dispatch:
     def reconfigure(self, mode: RoutingMode) -> None:
         """Choose paths by another routing mode; what waits, and which flow is where, stays."""
         self._scheduler = make_scheduler(mode)
+
+    def protect(self, fec: FecSettings) -> None:
+        """Send as much parity as these settings want."""
+        if self._encoder is not None and fec.enabled:
+            self._encoder.settings = fec
+        else:
+            self._encoder = ParityEncoder(fec) if fec.enabled else None
+        self._outbound.encoder = self._encoder
 
     def use(self, paths: Sequence[Path]) -> None:
         """Send by these paths from now on; by the healthy ones of them what must be quick."""
@@ -167,9 +178,23 @@ class Dispatch:
     def drain(self, key: TransportKey | None, now: float) -> None:
         """Let leave what the paths have credit for."""
         self._wake_at = None
-        paths = self._paths
-        if key is None or not paths:
+        if key is None or not self._paths:
             return
+        self._send_waiting(self._paths, key, now)
+        if self._encoder is not None:
+            self._send_parity(self._encoder, key, now)
+
+    def _send_parity(self, encoder: ParityEncoder, key: TransportKey, now: float) -> None:
+        """Send parity by other paths than what it protects, as far as there are any."""
+        for parity, carriers in encoder.take(now):
+            others = [path for path in self._prompt_paths if path not in carriers]
+            left = others = others or list(self._prompt_paths)
+            for each in parity:
+                path = soonest(left, now)
+                path.on_left(self._outbound.send_parity(each, path, key, now), now)
+                left = [other for other in left if other is not path] or others
+
+    def _send_waiting(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:
         if not self._queue and not self._repairs:
             for path in paths:
                 path.capacity.note_spare(path.ledger.next_sequence)
@@ -263,7 +288,14 @@ class Dispatch:
 
     def deadline(self) -> float | None:
         """When `drain` or `pass_on` has something to do even if nothing happens."""
-        return earliest((self._wake_at, self._thinner.deadline(), self._equaliser.deadline()))
+        return earliest(
+            (
+                self._wake_at,
+                self._thinner.deadline(),
+                self._equaliser.deadline(),
+                None if self._encoder is None else self._encoder.deadline(),
+            )
+        )
 
     def expire_idle(self, now: float) -> None:
         """Forget flows that have been silent for long."""

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from multiwanbond.core.burst import Burst
+from multiwanbond.core.burst import Burst, Bytes
+from multiwanbond.core.fec.decoder import ParityDecoder, Recovered
+from multiwanbond.core.fec.shards import Shard, decode_parity_untrusted
 from multiwanbond.core.ip import source_untrusted
 from multiwanbond.core.join import Joiner
 from multiwanbond.core.path import Path
@@ -28,6 +30,7 @@ class Inbound:
 
     __slots__ = (
         "_allowed",
+        "_decoder",
         "_highest",
         "_joiner",
         "_reorder",
@@ -39,6 +42,7 @@ class Inbound:
         self._allowed = PrefixMap((prefix, True) for prefix in peer.allowed_ips)
         self._reorder = ReorderBuffer(reorder.reorder_buffer, reorder.reorder_timeout)
         self._joiner = Joiner()
+        self._decoder = ParityDecoder()
         self._highest = 0
         self.received_packets = 0
         self.received_bytes = 0
@@ -77,7 +81,46 @@ class Inbound:
         self.received_packets += 1
         self.received_bytes += len(plain)
         form = _FORMS[first & FORM_MASK]
+        if self._decoder.is_active:
+            shard = Shard(form, distance, bytes(plain))
+            self._deliver_recovered(path_id, self._decoder.on_packet(sequence, shard, now), now)
         self._reorder.push(path_id, sequence, distance, form, plain, now)
+
+    def on_parity(self, path_id: int, number: int, plain: Bytes, now: float) -> None:
+        """Take one opened PARITY datagram.
+
+        Args:
+            path_id: the path it came by.
+            number: low 24 bits of the last global sequence the peer had assigned.
+            plain: the parity shard and what it was computed from.
+            now: the caller's clock.
+
+        Raises:
+            DatagramError: MALFORMED, or BAD_SOURCE of a packet made up for.
+        """
+        parity = decode_parity_untrusted(plain)
+        self.on_note(path_id, number, now)
+        first = expand(parity.first, GLOBAL_SEQUENCE_BITS, self._highest)
+        self._deliver_recovered(path_id, self._decoder.on_parity(first, parity, now), now)
+
+    def _deliver_recovered(self, path_id: int, recovered: Iterable[Recovered], now: float) -> None:
+        """Put packets in order that were made up for, as if they had just come."""
+        for sequence, (form, distance, plain) in recovered:
+            if not self._allowed.lookup(source_untrusted(plain)):
+                raise DatagramError(DropReason.BAD_SOURCE)
+            self.received_packets += 1
+            self.received_bytes += len(plain)
+            self._reorder.push(path_id, sequence, distance, form, plain, now)
+
+    @property
+    def wants_single_packets(self) -> bool:
+        """True while segments must come by `on_packet`, each by itself."""
+        return self._decoder.is_active
+
+    @property
+    def recovered_packets(self) -> int:
+        """Packets that parity made up for."""
+        return self._decoder.recovered_packets
 
     def on_run(
         self,

@@ -6,6 +6,8 @@ from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Transmit
+from multiwanbond.core.fec.encoder import ParityEncoder
+from multiwanbond.core.fec.shards import Parity, Shard, encode_parity
 from multiwanbond.core.flow import Flow
 from multiwanbond.core.frames import Frame, Probe, encode_frames
 from multiwanbond.core.ip import LENGTH_POSITION, ip_version
@@ -16,6 +18,7 @@ from multiwanbond.core.queue import Piece
 from multiwanbond.core.repair import Lost, SentRun
 from multiwanbond.core.segments import LAST_SEGMENT, SEGMENT
 from multiwanbond.core.wire import (
+    FORM_MASK,
     HEADER_SIZE,
     MAX_FLOW_DISTANCE,
     MIN_DATAGRAM,
@@ -33,14 +36,25 @@ _SEQUENCE_MASK: Final = 0xFFFFFFFF
 _PACKET: Final = DatagramType.DATA << 4 | DataForm.PACKET
 _PARTIAL: Final = DatagramType.DATA << 4 | DataForm.PARTIAL
 _CONTROL: Final = DatagramType.CONTROL << 4
+_PARITY: Final = DatagramType.PARITY << 4
 
 
 class Outbound:
     """The sending side of a bond: one global numbering, one outbox per path."""
 
-    __slots__ = ("_boxes", "global_sequence", "sent_bytes", "sent_packets")
+    __slots__ = (
+        "_boxes",
+        "encoder",
+        "global_sequence",
+        "parity_datagrams",
+        "sent_bytes",
+        "sent_packets",
+    )
 
     def __init__(self) -> None:
+        self.encoder: ParityEncoder | None = None
+        """Is shown every packet that leaves; None while no parity is wanted."""
+        self.parity_datagrams = 0
         self._boxes: dict[Path, Outbox] = {}
         self.global_sequence = 0
         """The last one assigned."""
@@ -98,6 +112,8 @@ class Outbound:
         self.sent_bytes += piece.octets
         if not is_ack:
             flow.last_sequence = self.global_sequence
+        if self.encoder is not None:
+            _protect(self.encoder, piece, number, distance, path, now)
         return path.ledger.sent_bytes - before
 
     def _distance(self, flow: Flow, sequence: int) -> int:
@@ -180,6 +196,14 @@ class Outbound:
         )
         return path.ledger.sent_bytes - before
 
+    def send_parity(self, parity: Parity, path: Path, key: TransportKey, now: float) -> int:
+        """Seal a parity shard; return the bytes of its datagram."""
+        before = path.ledger.sent_bytes
+        tail = pack_tail(ticks(now), self.global_sequence, 0)
+        self._send_datagram(_PARITY, tail, encode_parity(parity), path, key)
+        self.parity_datagrams += 1
+        return path.ledger.sent_bytes - before
+
     def send_frames(
         self, frames: Sequence[Frame], path: Path, key: TransportKey, now: float, *, size: int = 0
     ) -> None:
@@ -227,6 +251,22 @@ class Outbound:
         for path, box in self._boxes.items():
             if path.remote is not None:
                 yield from box.drain(path.remote, path.wan_id, path.local_host)
+
+
+def _protect(
+    encoder: ParityEncoder, piece: Piece, number: int, distance: int, path: Path, now: float
+) -> None:
+    """Show the encoder each packet as the peer will see it."""
+    burst = piece.burst
+    if not burst.segment_size:
+        form = DataForm.PARTIAL if burst.is_checksum_partial else DataForm.PACKET
+        encoder.add(number, Shard(form, distance, bytes(burst.packet)), path, now)
+        return
+    for index in range(piece.segments):
+        first, plain = _segment(burst, piece.offset + index * burst.segment_size)
+        shard = Shard(DataForm(first & FORM_MASK), distance, plain)
+        encoder.add(number + index, shard, path, now)
+        distance = 1
 
 
 def _segment(burst: Burst, offset: int) -> tuple[int, bytes]:

@@ -344,6 +344,8 @@ class Peer:
             received_bytes=0,
             repaired_packets=0,
             copied_packets=0,
+            parity_datagrams=0,
+            recovered_packets=0,
             queued_bytes=0,
             shed_packets=0,
             unsendable_packets=self._unsendable_packets,

@@ -3,15 +3,19 @@
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
+from typing import Final
 
 from multiwanbond.options import Reload, option
-from multiwanbond.units import DURATION, PERCENT, RATE
+from multiwanbond.units import DURATION, PERCENT, RATE, SHARE_OR_AUTO
 
 Prefix = IPv4Network | IPv6Network
 
 
-DEFAULT_WEIGHT = 10
+DEFAULT_WEIGHT: Final = 10
 """The reference's."""
+MOST_SHARDS: Final = 32
+"""Packets, and their parity, that one block of forward error correction has at most. More make
+decoding dearer by the square, and wait longer to be complete."""
 
 
 class RoutingMode(Enum):
@@ -129,6 +133,43 @@ class ReorderSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FecSettings:
+    """Parity beside the packets, from which the other end makes up for lost ones."""
+
+    enabled: bool = option(
+        False,
+        doc="True sends parity, which makes up for losses without waiting for a packet to be sent "
+        "again: for calls and games over lossy lines. Downloads gain nothing by it and lose what "
+        "it takes. Each end decides for what it sends; the other needs no setting.",
+    )
+    redundancy: float | None = option(
+        0.2,
+        notation=SHARE_OR_AUTO,
+        low=0,
+        high=8,
+        reload=Reload.LIVE,
+        doc="Parity sent in the long run for each packet: 0.2 is one in five. auto goes by what "
+        "the lines lose: nothing while they lose less than one in a thousand, and then as much as "
+        "leaves one in a thousand missing, up to parity_shards.",
+    )
+    data_shards: int = option(
+        4,
+        low=1,
+        high=MOST_SHARDS,
+        reload=Reload.LIVE,
+        doc="Packets that get parity together. More make the same redundancy more effective, but "
+        "a lost packet waits for the last of them, 60 ms at most.",
+    )
+    parity_shards: int = option(
+        2,
+        low=1,
+        high=MOST_SHARDS,
+        reload=Reload.LIVE,
+        doc="Parity for so many packets at most: as many of them may be lost and are made up for.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
     """A far end we talk to, known by its static public key."""
 
@@ -169,6 +210,7 @@ class EndpointSettings:
     inner_mtu: int
     """Largest inner packet we can carry; the smaller of both ends' holds."""
     cipher_costs: CipherCosts
+    fec: FecSettings = FecSettings()
 
     def wan(self, wan_id: int) -> WanSettings | None:
         """Return the WAN of that number; None if there is none, or it is to be left out."""

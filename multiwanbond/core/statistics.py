@@ -77,6 +77,10 @@ class PeerStatistics:
     """Packets sent again because they were lost, or their path fell silent."""
     copied_packets: int
     """Urgent packets that left by two paths at once, since one of them might have been late."""
+    parity_datagrams: int
+    """Parity sent, from which the peer makes up for packets that are lost."""
+    recovered_packets: int
+    """Packets that did not arrive, or not soon, and were made up for by parity of the peer's."""
     queued_bytes: int
     """Inner bytes that wait for a path with room."""
     shed_packets: int

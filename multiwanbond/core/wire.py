@@ -49,9 +49,13 @@ class DatagramType(IntEnum):
     """One packet or one segment of a run; the plaintext is the packet itself."""
     CONTROL = 5
     """A sequence of frames."""
+    PARITY = 6
+    """A parity shard of several packets (see `fec.shards`)."""
 
 
-TRANSPORT_TYPES: Final = frozenset({DatagramType.DATA.value, DatagramType.CONTROL.value})
+TRANSPORT_TYPES: Final = frozenset(
+    {DatagramType.DATA.value, DatagramType.CONTROL.value, DatagramType.PARITY.value}
+)
 """Types of datagrams that are sealed under an agreed key."""
 
 
@@ -86,7 +90,7 @@ def datagram_type_untrusted(first_byte: int) -> DatagramType:
 #      2    2  session id: the receiver's name for the key
 #      4    4  path sequence, low 32 bits; expanded to 64 it is the AEAD's counter
 #      8    3  timestamp of the transmission, 16 us ticks of the sender's clock
-#     11    3  global sequence, low 24 bits (DATA: of this packet; CONTROL: the last one assigned)
+#     11    3  global sequence, low 24 bits (DATA: of this packet; others: the last one assigned)
 #     14    2  distance to the global sequence of the flow's previous packet; 0: not ordered
 #
 # Timestamp, global sequence and distance are packed as one 64-bit number: a Struct cannot say

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from multiwanbond.control.server import ControlSocket
+from multiwanbond.core.fec.shards import RESERVED
 from multiwanbond.core.wire import OVERHEAD
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.undo import Undo
@@ -63,7 +64,11 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
 
 
 def fitting_mtu(plan: Plan, machine: Machine) -> int:
-    """Return the largest packet that fits into one datagram on every WAN there is."""
+    """Return the largest packet that fits every WAN in one datagram, and its parity in another."""
+    return _datagram_room(plan, machine) - (RESERVED if plan.endpoint.fec.enabled else 0)
+
+
+def _datagram_room(plan: Plan, machine: Machine) -> int:
     match plan.role:
         case ServerPlan():
             return ETHERNET_MTU - _overhead([plan.role.listen.host])

@@ -128,6 +128,7 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
             reorder_buffer=session.reorder_buffer, reorder_timeout=session.reorder_timeout
         ),
         routing_mode=configuration.routing.mode,
+        fec=configuration.fec,
         inner_mtu=configuration.tunnel.mtu or WIDEST_MTU,
         cipher_costs=_with_wish(costs, configuration.security.cipher),
     )

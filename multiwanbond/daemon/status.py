@@ -78,6 +78,8 @@ def describe_peer(
         "received_packets": peer.received_packets,
         "repaired_packets": peer.repaired_packets,
         "copied_packets": peer.copied_packets,
+        "parity_datagrams": peer.parity_datagrams,
+        "recovered_packets": peer.recovered_packets,
         "queued_bytes": peer.queued_bytes,
         "shed_packets": peer.shed_packets,
         "unsendable_packets": peer.unsendable_packets,

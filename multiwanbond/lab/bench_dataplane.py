@@ -174,12 +174,13 @@ def measure(plan: DataplanePlan, on_run: Callable[[int], None]) -> list[WayFigur
 def _run_once(way: Way, seconds: float) -> WayRun:
     with Topology([WanSpec()] * way.paths, purpose="bench") as lab:
         host, bond = way.build(lab)
-        loads = {name: _carry(lab, host, load, seconds) for name, load in LOADS.items()}
+        loads = {name: carry(lab, host, load, seconds) for name, load in LOADS.items()}
         pids = [daemon.process.pid for daemon in bond.daemons] if bond else []
         return WayRun(loads=loads, memory=max(map(resident_memory, pids), default=None))
 
 
-def _carry(lab: Topology, host: str, load: Load, seconds: float) -> Carried:
+def carry(lab: Topology, host: str, load: Load, seconds: float) -> Carried:
+    """Return what arrives at `host` of a load from the client of a lab."""
     if isinstance(load, Streams):
         return _carry_streams(lab, host, load, seconds)
     return _carry_datagrams(lab, host, load, seconds)

@@ -36,6 +36,8 @@ STATUS: StatusDocument = {
             "received_packets": 6,
             "repaired_packets": 0,
             "copied_packets": 0,
+            "parity_datagrams": 0,
+            "recovered_packets": 0,
             "queued_bytes": 0,
             "shed_packets": 0,
             "unsendable_packets": 0,
@@ -107,6 +109,16 @@ def test_a_pipe_gets_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
         "received datagrams dropped: 3 forged",
         "datagrams that could not leave: 2",
     ]
+
+
+def test_what_was_done_against_losses_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0] |= {"repaired_packets": 12, "parity_datagrams": 300, "recovered_packets": 4}
+
+    show_status(status)
+
+    out = capsys.readouterr().out
+    assert "  sent again: 12, parity sent: 300, made up for by parity: 4\n" in out
 
 
 def test_a_terminal_gets_the_same_facts(

@@ -262,7 +262,6 @@ def test_a_wrong_key_is_explained_but_never_quoted(key: str, expected: str) -> N
         ("session: {duplicate_packets: true}", "session.duplicate_packets"),
         ("session: {duplicate_mode: fastest}", "session.duplicate_mode"),
         ("session: {multicast_enabled: true}", "session.multicast_enabled"),
-        ("fec: {enabled: true}", "fec"),
     ],
 )
 def test_what_only_the_reference_does_is_named_as_such(text: str, key: str) -> None:

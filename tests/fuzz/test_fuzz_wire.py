@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiwanbond.core import frames, wire
+from multiwanbond.core.fec.shards import decode_parity_untrusted, unpack_shard_untrusted
 from multiwanbond.errors import DatagramError
 
 PARSERS: list[Callable[[bytes], object]] = [
@@ -15,6 +16,7 @@ PARSERS: list[Callable[[bytes], object]] = [
     wire.decode_response_untrusted,
     wire.decode_cookie_reply_untrusted,
     wire.split_macs_untrusted,
+    decode_parity_untrusted,
 ]
 
 
@@ -48,3 +50,13 @@ def test_any_ack_is_read_or_refused(data: bytes) -> None:
         return
 
     assert isinstance(found[0], frames.Ack)
+
+
+@given(data=st.binary(min_size=5, max_size=60))
+def test_any_recovered_shard_is_read_or_refused(data: bytes) -> None:
+    try:
+        shard = unpack_shard_untrusted(data)
+    except DatagramError:
+        return
+
+    assert len(shard.plain) <= len(data) - 5
