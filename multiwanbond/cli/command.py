@@ -16,6 +16,7 @@ from multiwanbond.errors import LocalProtocolError, MultiWanBondError, UsageErro
 VERBS: Final = {
     "up": "start a tunnel and wait until it is connected",
     "down": "stop a tunnel and clean up",
+    "reload": "let a running tunnel follow its changed file",
     "status": "show how a running tunnel does",
     "run": "run a tunnel in the foreground",
     "check": "say what is wrong with the configuration, or what it means",

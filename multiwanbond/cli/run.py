@@ -2,8 +2,9 @@
 
 import argparse
 import logging
+from functools import partial
 
-from .config_file import add_config_options, load_runnable
+from .config_file import add_config_options, file_of, load_runnable
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -12,7 +13,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "run",
         help="run a tunnel in the foreground",
         description="Run a tunnel until Ctrl-C or SIGTERM, and log to stderr. All that it changes "
-        "on the machine is taken back at the end.",
+        "on the machine is taken back at the end. SIGHUP reloads the file, as mwb reload does.",
     )
     add_config_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
@@ -20,6 +21,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon until it is told to stop."""
+    args.config = file_of(args).absolute()  # what a reload reads, wherever `mwb reload` is called
     configuration = load_runnable(args)
     # After the check of the file: what is wrong there should not wait for trio and pyroute2.
     import trio
@@ -28,11 +30,15 @@ def run(args: argparse.Namespace) -> int:
     from multiwanbond.daemon.linux_machine import LinuxMachine
     from multiwanbond.daemon.measure import measure_ciphers
     from multiwanbond.daemon.plan import plan_for
+    from multiwanbond.daemon.reload import Reloader
     from multiwanbond.daemon.report import start_logging
     from multiwanbond.linux.memory import keep_freed_memory
 
     keep_freed_memory()
     start_logging(logging.DEBUG if args.verbose else logging.INFO)
-    plan = plan_for(configuration, measure_ciphers())
-    trio.run(run_until_signalled, plan, LinuxMachine(plan.tunnel.name))
+    costs = measure_ciphers()
+    plan = plan_for(configuration, costs)
+    reloader = Reloader(configuration, partial(load_runnable, args), costs)
+    machine = LinuxMachine(plan.tunnel.name)
+    trio.run(partial(run_until_signalled, plan, machine, reloader=reloader))
     return 0

@@ -32,6 +32,8 @@ class Command(Enum):
 
     STATUS = "status"
     """Answered with a `StatusDocument`."""
+    RELOAD = "reload"
+    """Answered with a `ReloadDocument`, once everything is in force or nothing is."""
     STOP = "stop"
     """Answered at once; the daemon then says goodbye to its peers, cleans up and ends."""
 

@@ -3,10 +3,35 @@
 Plain dictionaries, since they travel as JSON. Units are in the names: `_s`, `_ms`, `_pct`, `_mbit`.
 """
 
+from enum import Enum
 from typing import Any, TypedDict
+
+
+class ReloadOutcome(Enum):
+    """How a reload can end."""
+
+    APPLIED = "applied"
+    """Everything that differs is in force."""
+    UNCHANGED = "unchanged"
+    """Nothing differs."""
+    REFUSED = "refused"
+    """The file is good, but a running tunnel cannot follow it; nothing has changed."""
+    BROKEN = "broken"
+    """The file is not good; nothing has changed."""
+
 
 JsonObject = dict[str, Any]
 """A JSON object; typed more closely by the documents below wherever its content is known."""
+
+
+class ReloadDocument(TypedDict):
+    """What became of a reload."""
+
+    outcome: str
+    """A `ReloadOutcome`."""
+    file: str
+    lines: list[str]
+    """What has changed, or what is wrong, one sentence each."""
 
 
 class TunnelDocument(TypedDict):
@@ -121,6 +146,8 @@ class StatusDocument(TypedDict):
 
     version: str
     pid: int
+    config: str | None
+    """The file that a reload reads; None for a tunnel that a program started."""
     mode: str
     """client or server."""
     uptime_s: float

@@ -73,6 +73,11 @@ class Endpoint:
         self._now = now
         self._settle(now)
 
+    @property
+    def settings(self) -> EndpointSettings:
+        """What is in force."""
+        return self._settings
+
     def _make_routes(self) -> PrefixMap[Peer]:
         return PrefixMap(
             (prefix, peer) for peer in self._peers.values() for prefix in peer.settings.allowed_ips

@@ -1,6 +1,7 @@
 """The daemon from its first look at the machine to its last: bring up, carry, clean up."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +14,22 @@ from multiwanbond.errors import MultiWanBondError
 from .bring_up import bring_up, tear_down
 from .machine import Machine
 from .plan import Plan
+from .reload import Reloader
 from .report import say
 from .tunnel import Tunnel
 
 UNDO_LIMIT: Final = 10.0
 """Seconds the clean-up may take; systemd would kill us after 90, an operator waits for less."""
 
+_STDERR: Final = 2
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 async def run_daemon(
     plan: Plan,
     machine: Machine,
     *,
+    reloader: Reloader | None = None,
     task_status: trio.TaskStatus[Tunnel] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run one tunnel until it is stopped; `started` hands it over when it stands.
@@ -33,7 +39,7 @@ async def run_daemon(
     """
     standing = await trio.to_thread.run_sync(bring_up, plan, machine)
     try:
-        tunnel = Tunnel(plan, machine, standing)
+        tunnel = Tunnel(plan, machine, standing, reloader=reloader)
         with single_error():
             async with trio.open_nursery() as nursery:
                 await nursery.start(tunnel.run)
@@ -45,24 +51,36 @@ async def run_daemon(
             say(logging.ERROR, 'The clean-up hangs. "mwb down" tries it again.')
 
 
-async def run_until_signalled(plan: Plan, machine: Machine) -> None:
-    """Run the daemon until SIGTERM, SIGINT or a command asks for an orderly end."""
+async def run_until_signalled(
+    plan: Plan, machine: Machine, *, reloader: Reloader | None = None
+) -> None:
+    """Run the daemon until SIGTERM, SIGINT or a command asks for an orderly end.
+
+    SIGHUP reloads the file, unless it says that the terminal we belong to was closed.
+    """
+    has_terminal = os.isatty(_STDERR)
     # Before the bring-up: a Ctrl-C in the middle of it waits, and then finds all of it undoable.
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, single_error():
+    with trio.open_signal_receiver(*_SIGNALS) as signals, single_error():
         async with trio.open_nursery() as nursery:
-            tunnel = await nursery.start(_run_then_cancel, plan, machine, nursery.cancel_scope)
-            async for _ in signals:
-                tunnel.stop()
+            scope = nursery.cancel_scope
+            tunnel = await nursery.start(_run_then_cancel, plan, machine, reloader, scope)
+            async for number in signals:
+                is_hung_up = has_terminal and not os.isatty(_STDERR)
+                if number == signal.SIGHUP and reloader is not None and not is_hung_up:
+                    nursery.start_soon(tunnel.reload)
+                else:
+                    tunnel.stop()
 
 
 async def _run_then_cancel(
     plan: Plan,
     machine: Machine,
+    reloader: Reloader | None,
     scope: trio.CancelScope,
     *,
     task_status: trio.TaskStatus[Tunnel],
 ) -> None:
-    await run_daemon(plan, machine, task_status=task_status)
+    await run_daemon(plan, machine, reloader=reloader, task_status=task_status)
     scope.cancel()
 
 

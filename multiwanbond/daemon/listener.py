@@ -56,6 +56,10 @@ class Listener:
                 self._broken = trio.Event()
                 say(logging.WARNING, f"Listening on {self._address} again.")
 
+    def reconfigure(self, plan: ServerPlan) -> None:
+        """Do nothing: where a server listens cannot change while it does."""
+        assert plan.listen == self._address
+
     async def wait_address(self) -> None:
         """Return at once: a server calls nobody, so it has no name to look up first."""
         await trio.lowlevel.checkpoint()

@@ -16,10 +16,11 @@ import trio
 from multiwanbond import __version__
 from multiwanbond.control.protocol import Command, Request
 from multiwanbond.control.server import ControlServer
-from multiwanbond.control.status import JsonObject, StatusDocument
+from multiwanbond.control.status import JsonObject, ReloadDocument, StatusDocument
 from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondOpened, Event
+from multiwanbond.errors import ControlError
 
 from .bring_up import BroughtUp
 from .dataplane import Dataplane
@@ -27,7 +28,9 @@ from .listener import Listener
 from .machine import Machine
 from .notify import Notifier
 from .plan import ClientPlan, Plan, ServerPlan
+from .reload import Reloader, require_room
 from .report import Report, say
+from .routes import TunnelRoutes
 from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_sockets
 from .wans import Wans
 
@@ -43,14 +46,17 @@ class Tunnel:
         *,
         entropy: Callable[[int], bytes] = os.urandom,
         notifier: Notifier | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
-        self.plan: Final = plan
+        self.plan = plan
         self._machine = machine
         self._standing = standing
         self._notifier = notifier or Notifier()
+        self._reloader = reloader
         self._started_at = trio.current_time()
         self._is_stopped = trio.Event()
         self._is_routed = False
+        self._routing = trio.Lock()
         self._mtu = standing.mtu
         self._nursery: trio.Nursery | None = None
         self._rates = RateMeter()
@@ -67,6 +73,7 @@ class Tunnel:
         # Closed in this order at the end: no socket, no more need for a route.
         standing.undo.push("routes of the WANs", self.sockets.close)
         standing.undo.push("sockets", self.dataplane.detach_all)
+        self._routes = TunnelRoutes(machine, standing.undo)
 
     def _make_sockets(self) -> Wans | Listener:
         role = self.plan.role
@@ -97,11 +104,58 @@ class Tunnel:
     async def _route(self) -> None:
         """Send traffic into the tunnel as soon as the server's address is known."""
         await self.sockets.wait_address()
-        await trio.to_thread.run_sync(
-            self._machine.route_tunnel, self.plan.tunnel.routes, self._standing.undo
-        )
+        async with self._routing:
+            await trio.to_thread.run_sync(self._routes.add, self.plan.tunnel.routes)
+            self._is_routed = True
 
-        self._is_routed = True
+    # Another plan
+
+    async def reload(self) -> ReloadDocument:
+        """Follow the file as it is now, or change nothing; say which, and log it.
+
+        Raises:
+            ControlError: there is no file.
+        """
+        if self._reloader is None:
+            raise ControlError("This daemon was not started from a file.", "Restart it.")
+        return await self._reloader.reload(self.reconfigure)
+
+    async def reconfigure(self, plan: Plan) -> None:
+        """Follow another plan without losing a packet.
+
+        Args:
+            plan: as the one in force, but for what its settings declare as live.
+
+        Raises:
+            PlatformError: the machine cannot follow; nothing has changed.
+        """
+        async with self._routing:
+            mtu = self._standing.mtu
+            await trio.to_thread.run_sync(require_room, self.plan, plan, mtu, self._machine)
+            if self._is_routed:
+                await trio.to_thread.run_sync(self._routes.add, plan.tunnel.routes)
+            # Up to here all can be taken back; from here on nothing fails.
+            self.plan = plan
+            self.endpoint.reconfigure(replace(plan.endpoint, inner_mtu=mtu), trio.current_time())
+            self.dataplane.flush()
+            self._reconfigure_sockets()
+            with trio.CancelScope(shield=True):
+                await self._drop_routes()
+
+    def _reconfigure_sockets(self) -> None:
+        role, sockets = self.plan.role, self.sockets
+        if isinstance(sockets, Wans):
+            assert isinstance(role, ClientPlan)
+            sockets.reconfigure(role)
+        else:
+            assert isinstance(role, ServerPlan)
+            sockets.reconfigure(role)
+
+    async def _drop_routes(self) -> None:
+        for failure in await trio.to_thread.run_sync(
+            self._routes.keep_only, self.plan.tunnel.routes
+        ):
+            say(logging.WARNING, f"Could not undo {failure}.")
 
     def _on_event(self, event: Event) -> None:
         self._report.on_event(event)
@@ -149,6 +203,8 @@ class Tunnel:
         match request.command:
             case Command.STATUS:
                 return {**self.status()}
+            case Command.RELOAD:
+                return {**await self.reload()}
             case Command.STOP:
                 self.stop()
                 return {"pid": os.getpid()}
@@ -165,6 +221,7 @@ class Tunnel:
         return {
             "version": __version__,
             "pid": os.getpid(),
+            "config": self._reloader.file if self._reloader else None,
             "mode": self.plan.mode.value,
             "uptime_s": round(now - self._started_at, 1),
             "is_ready": has_way and self._is_routed,

@@ -7,7 +7,8 @@ error: it says what it waits for, and the others carry on.
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
 from typing import Final, TypeVar, TypeVarTuple
@@ -16,7 +17,7 @@ import trio
 
 from multiwanbond.config.notations import HostPort
 from multiwanbond.control.status import WanDocument
-from multiwanbond.core.datagram import Address, LinkDown, LinkUp
+from multiwanbond.core.datagram import Address, LinkDown, LinkLeaving, LinkUp
 from multiwanbond.core.path_state import PathState
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.undo import Undo
@@ -46,15 +47,23 @@ LONGEST_PAUSE: Final = 30.0
 LOOKUP_LIMIT: Final = 10.0
 """Seconds a name lookup may take: the resolver's own limit for one server is five."""
 
+LOOK_WHETHER_LEFT: Final = 0.05
+"""Seconds between two looks whether a WAN that is to go has brought its last packet."""
+
 _ANSWERED: Final = frozenset({PathState.UP, PathState.DEGRADED, PathState.RECOVERING})
 
 
 class Wan:
     """One uplink: what is wanted of it, what is there, and what it waits for."""
 
-    def __init__(self, wish: WanWish, remote: HostPort) -> None:
-        self.wish: Final = wish
+    def __init__(self, wish: WanWish, remote: HostPort, predecessor: "Wan | None" = None) -> None:
+        self.wish = wish
         self.remote: Final = remote
+        self.predecessor = predecessor
+        """What has the same number and must be gone first."""
+        self.keeping = trio.CancelScope()
+        """Cancelled when the WAN is wanted no more."""
+        self.gone = trio.Event()
         self.candidates: list[Address] = []
         """Addresses of the server's name, as last looked up."""
         self.looked_up_at = -math.inf
@@ -68,6 +77,10 @@ class Wan:
         """Tries in a row that failed; sets the pause before the next."""
         self.undo = Undo()
         """What this WAN changed in the kernel."""
+
+    def is_meant_by(self, wish: WanWish, remote: HostPort) -> bool:
+        """True if it would do all the same with this wish, whatever its name."""
+        return replace(self.wish, name=wish.name) == wish and self.remote == remote
 
     @property
     def pause(self) -> float:
@@ -90,6 +103,8 @@ class Wans:
 
     def __init__(self, plan: ClientPlan, *, machine: Machine, dataplane: Dataplane) -> None:
         self._wans = {wish.id: Wan(wish, remote) for wish, remote in plan.wans}
+        self._leaving: list[Wan] = []
+        """Wanted no more, and not gone yet; the last to be told is the last."""
         self._discovery = plan.discovery
         self._machine = machine
         self._dataplane = dataplane
@@ -123,15 +138,58 @@ class Wans:
         Raises:
             PlatformError: some of it could not be.
         """
-        failures = [failure for wan in self._wans.values() for failure in wan.undo.run()]
+        wans = (*self._wans.values(), *self._leaving)
+        failures = [failure for wan in wans for failure in wan.undo.run()]
         if failures:
             raise PlatformError("; ".join(failures), "")
+
+    # Other wishes
+
+    def reconfigure(self, plan: ClientPlan) -> None:
+        """Follow another plan while running: add, take out, exchange and rename WANs.
+
+        One that is taken out is used until nothing more comes by it; one that is exchanged under
+        the same number waits for that.
+        """
+        assert self._nursery is not None
+        self._discovery = plan.discovery
+        kept = set()
+        for wan_id, wish, remote in self._wishes(plan):
+            wan = self._wans[wan_id]
+            if wan.is_meant_by(wish, remote):
+                wan.wish = wish
+                kept.add(wan_id)
+        for wan_id in self._wans.keys() - kept:
+            wan = self._wans.pop(wan_id)
+            self._leaving.append(wan)
+            wan.keeping.cancel()
+        for wish, remote in plan.wans:
+            if wish.id not in kept:
+                self._add(wish, remote)
+        self._nursery.start_soon(self._discover)
+
+    def _wishes(self, plan: ClientPlan) -> Iterator[tuple[int, WanWish, HostPort]]:
+        """Yield what the plan wants of the WANs there are."""
+        for wish, remote in plan.wans:
+            if wish.id in self._wans:
+                yield wish.id, wish, remote
+        if plan.discovery is not None:
+            for wan_id, wan in self._wans.items():
+                if wan.wish.interface is not None and wan_id <= MOST_DISCOVERED:
+                    yield wan_id, _discovered(wan_id, wan.wish.interface), plan.discovery
+
+    def _add(self, wish: WanWish, remote: HostPort) -> None:
+        assert self._nursery is not None
+        before = [wan for wan in self._leaving if wan.wish.id == wish.id]
+        wan = self._wans[wish.id] = Wan(wish, remote, before[-1] if before else None)
+        self._nursery.start_soon(self._keep, wan)
 
     # What others want to know
 
     def label(self, path_id: int) -> WanLabel:
         """Return the names of the WAN behind a path."""
-        wan = self._wans.get(path_id)
+        leaving = (wan for wan in reversed(self._leaving) if wan.wish.id == path_id)
+        wan = self._wans.get(path_id) or next(leaving, None)
         if wan is None:
             return WanLabel(name=str(path_id), title=f"Path {path_id}")
         interface = wan.found.interface if wan.found else wan.wish.interface
@@ -153,10 +211,12 @@ class Wans:
 
     def on_socket_broken(self, wan_id: int, exc: OSError) -> None:
         """Let the WAN open another socket, the later the more often this happens."""
-        wan = self._wans[wan_id]
-        wan.failures += 1
-        wan.changed.set()
-        say(logging.WARNING, f"The socket of WAN {wan.wish.name} failed: {exc}.", wan=wan.wish.name)
+        wan = self._wans.get(wan_id)
+        if wan is not None:
+            wan.failures += 1
+            wan.changed.set()
+        name = self.label(wan_id).name
+        say(logging.WARNING, f"The socket of WAN {name} failed: {exc}.", wan=name)
 
     # Discovery
 
@@ -164,19 +224,44 @@ class Wans:
         """Add a WAN for every default route by an interface that has none yet."""
         if self._discovery is None:
             return
-        assert self._nursery is not None
+        there = await self._in_thread(self._machine.discover)
         known = {wan.wish.interface for wan in self._wans.values()}
-        for found in await self._in_thread(self._machine.discover):
-            if found.interface in known or len(self._wans) == MOST_DISCOVERED:
+        free = (number for number in range(1, MOST_DISCOVERED + 1) if number not in self._wans)
+        for found in there:
+            if found.interface in known or self._discovery is None:
                 continue
+            wan_id = next(free, None)
+            if wan_id is None:
+                return
             known.add(found.interface)
-            wish = WanWish(id=len(self._wans) + 1, name=found.interface, interface=found.interface)
-            wan = self._wans[wish.id] = Wan(wish, self._discovery)
-            self._nursery.start_soon(self._keep, wan)
+            self._add(_discovered(wan_id, found.interface), self._discovery)
 
     # One WAN
 
     async def _keep(self, wan: Wan) -> None:
+        """Use the WAN for as long as it is wanted, then take it out of the bond."""
+        if wan.predecessor is not None:
+            await wan.predecessor.gone.wait()
+            wan.predecessor = None
+        with wan.keeping:
+            await self._follow(wan)
+        await self._take_out(wan)
+
+    async def _take_out(self, wan: Wan) -> None:
+        """Stop using a WAN as soon as nothing more comes by it."""
+        endpoint, wan_id = self._dataplane.endpoint, wan.wish.id
+        if wan.address is not None:
+            endpoint.handle_link_change(wan_id, LinkLeaving(), trio.current_time())
+            self._dataplane.flush()
+            while not endpoint.has_left(wan_id, trio.current_time()):  # noqa: ASYNC110  # no event
+                await trio.sleep(LOOK_WHETHER_LEFT)
+        await self._switch_off(wan, "the WAN was taken out of the configuration")
+        self._leaving.remove(wan)
+        wan.gone.set()
+        say(logging.INFO, f"WAN {wan.wish.name} is gone: its socket is closed.", wan=wan.wish.name)
+
+    async def _follow(self, wan: Wan) -> None:
+        """Keep the WAN in step with the machine."""
         while True:
             wan.changed = trio.Event()
             try:
@@ -318,6 +403,10 @@ class Wans:
         self, work: Callable[[*_Arguments], _Result], *args: *_Arguments
     ) -> _Result:
         return await trio.to_thread.run_sync(work, *args, limiter=self._limiter)
+
+
+def _discovered(wan_id: int, interface: str) -> WanWish:
+    return WanWish(id=wan_id, name=interface, interface=interface)
 
 
 def _is_numeric(host: str) -> bool:

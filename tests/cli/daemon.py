@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 _SERVE = """
 import json, os, socket, sys
-path, status, is_stubborn = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "True"
+path, replies, is_stubborn = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "True"
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(path)
 listener.listen()
@@ -20,7 +21,7 @@ while True:
         for line in lines:
             command = json.loads(line)["command"]
             print(command, flush=True)
-            reply = {"version": 1, "ok": True, "result": status if command == "status" else {}}
+            reply = {"version": 1, "ok": True, "result": replies.get(command, {})}
             connection.sendall(json.dumps(reply).encode() + b"\\n")
             if command == "stop" and not is_stubborn:
                 os.unlink(path)
@@ -31,8 +32,16 @@ while True:
 class DaemonStub:
     """Runs from entering to leaving; remembers what it was asked."""
 
-    def __init__(self, path: Path, *, status: object = None, is_stubborn: bool = False) -> None:
-        self._arguments = [str(path), json.dumps(status or {}), str(is_stubborn)]
+    def __init__(
+        self,
+        path: Path,
+        *,
+        status: object = None,
+        replies: Mapping[str, object] | None = None,
+        is_stubborn: bool = False,
+    ) -> None:
+        known = {"status": status or {}, **(replies or {})}
+        self._arguments = [str(path), json.dumps(known), str(is_stubborn)]
         self.path = path
         self.commands: list[str] = []
         self.exit_code: int | None = None

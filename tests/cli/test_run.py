@@ -3,14 +3,17 @@
 import os
 import signal
 import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from multiwanbond.cli.command import main
+from multiwanbond.control.status import ReloadDocument
 from multiwanbond.daemon import linux_machine, report
 from multiwanbond.daemon.app import run_until_signalled
+from multiwanbond.daemon.reload import Apply, Reloader
 from multiwanbond.errors import PrivilegeError
 from tests.daemon.sites import Sites, client_plan
 from tests.daemon.waiting import wait_until
@@ -79,3 +82,51 @@ def test_without_privileges_nothing_is_touched(
     assert code == 77
     assert "mwb: No. Run as root." in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+class ReloadOnce(Reloader):
+    """Counts what it is asked, and reads nothing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def file(self) -> str:
+        return "a file"
+
+    async def reload(self, apply: Apply) -> ReloadDocument:
+        self.count += 1
+        return {"outcome": "unchanged", "file": "", "lines": []}
+
+
+async def test_sighup_reloads_and_the_daemon_goes_on(tmp_path: Path) -> None:
+    sites, reloader = Sites(tmp_path), ReloadOnce()
+    run = partial(run_until_signalled, client_plan(tmp_path), sites.client, reloader=reloader)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wait_until(lambda: "table of eth0" in sites.client.standing)
+
+        os.kill(os.getpid(), signal.SIGHUP)
+        await wait_until(lambda: reloader.count == 1)
+        still_stands = bool(sites.client.standing)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await wait_until(lambda: not sites.client.standing)
+
+    assert still_stands
+
+
+async def test_a_terminal_that_is_closed_ends_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites, reloader = Sites(tmp_path), ReloadOnce()
+    run = partial(run_until_signalled, client_plan(tmp_path), sites.client, reloader=reloader)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await wait_until(lambda: "table of eth0" in sites.client.standing)
+
+        monkeypatch.setattr(os, "isatty", lambda descriptor: False)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await wait_until(lambda: not sites.client.standing)
+
+    assert reloader.count == 0

@@ -13,6 +13,7 @@ from multiwanbond.control.status import StatusDocument
 STATUS: StatusDocument = {
     "version": "0.1.0",
     "pid": 4711,
+    "config": "/etc/multiwanbond/config.yaml",
     "mode": "client",
     "uptime_s": 3780.0,
     "is_ready": True,
