@@ -11,6 +11,7 @@ from typing import Final
 
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import (
+    DuplicateMode,
     FecSettings,
     HealthSettings,
     Prefix,
@@ -97,6 +98,20 @@ class Session(ReorderSettings):
         notation=HOST_PORT,
         default_doc="none; a client needs it",
         doc="Host and UDP port of the server. A server does not use it.",
+    )
+    duplicate_packets: bool = option(
+        False,
+        reload=Reload.LIVE,
+        doc="True sends every packet by more than one WAN, and delivers what arrives first. Calls "
+        "and games lose nothing and do not stutter when a WAN fails; downloads get about what one "
+        "WAN carries. Without it, urgent packets are still duplicated while their WAN is "
+        "unsteady. Each end decides for what it sends.",
+    )
+    duplicate_mode: DuplicateMode = option(
+        DuplicateMode.FASTEST,
+        reload=Reload.LIVE,
+        doc="By which other WANs: first takes all of them; fastest the one that delivers soonest; "
+        "best the one that loses least, and of equal ones the quickest.",
     )
 
 

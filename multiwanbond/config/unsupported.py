@@ -8,11 +8,7 @@ from typing import Final
 
 VERDICT: Final = "known from the reference, not supported by this version"
 
-_COPIES: Final = "Remove it; packets are not sent twice yet"
-
 KEYS: Final = {
-    "session.duplicate_packets": _COPIES,
-    "session.duplicate_mode": _COPIES,
     "session.multicast_enabled": "Remove it; multicast is not carried yet",
 }
 """Key, with [] for any item of a list, and what to do."""

@@ -84,8 +84,7 @@ class Bond:
         self.confirmed_key: TransportKey | None = None
         """The key the peer has just used for the first time, for the owner to take away."""
         self._inbound = Inbound(peer, settings.reorder)
-        self._dispatch = Dispatch(settings.routing_mode)
-        self._dispatch.protect(settings.fec)
+        self._dispatch = Dispatch(settings)
         self._delay_clock = DelayClock()
         self._settings = settings
         self._feedback = Feedback()
@@ -121,9 +120,7 @@ class Bond:
     def reconfigure(self, peer: PeerSettings, settings: EndpointSettings, now: float) -> None:
         """Follow new settings; what waits, is under way or is held stays what it is."""
         self.peer = peer
-        if settings.routing_mode is not self._settings.routing_mode:
-            self._dispatch.reconfigure(settings.routing_mode)
-        self._dispatch.protect(settings.fec)
+        self._dispatch.reconfigure(settings, self._settings)
         self._settings = settings
         self._inbound.reconfigure(peer, settings.reorder)
         for path in self.paths.reconfigure(peer, settings, now):

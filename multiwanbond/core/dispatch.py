@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.copies import Copies
 from multiwanbond.core.datagram import Transmit
+from multiwanbond.core.duplication import Duplication
 from multiwanbond.core.equaliser import AckEqualiser
 from multiwanbond.core.fec.encoder import ParityEncoder
 from multiwanbond.core.flow import SMALL, Flow, FlowTable
@@ -24,7 +24,7 @@ from multiwanbond.core.queue import LEAST_LIMIT, FairQueue, Piece
 from multiwanbond.core.repair import OLDEST, Lost, Relapses
 from multiwanbond.core.scheduling import Scheduler, make_scheduler
 from multiwanbond.core.scheduling.base import soonest
-from multiwanbond.core.settings import FecSettings, RoutingMode
+from multiwanbond.core.settings import EndpointSettings, FecSettings
 from multiwanbond.core.slow_start import AckThinner
 from multiwanbond.core.timers import earliest
 
@@ -50,7 +50,7 @@ class Dispatch:
     """The sending half of a bond."""
 
     __slots__ = (
-        "_copies",
+        "_duplication",
         "_encoder",
         "_equaliser",
         "_flows",
@@ -69,18 +69,18 @@ class Dispatch:
         "unsendable_packets",
     )
 
-    def __init__(self, mode: RoutingMode) -> None:
+    def __init__(self, settings: EndpointSettings) -> None:
         self.unsendable_packets = 0
         """Packets that came while there was no path or no key at all."""
         self.repaired_packets = 0
         """Packets that were sent again."""
         self._flows = FlowTable()
-        self._scheduler: Scheduler = make_scheduler(mode)
+        self._scheduler: Scheduler = make_scheduler(settings.routing_mode)
         self._queue: FairQueue[Path] = FairQueue()
         self._repairs: deque[Lost] = deque()
         self._relapses = Relapses()
         self._outbound = Outbound()
-        self._copies = Copies()
+        self._duplication = Duplication(settings.duplication)
         self._encoder: ParityEncoder | None = None
         self._thinner = AckThinner()
         self._equaliser = AckEqualiser()
@@ -89,12 +89,16 @@ class Dispatch:
         self._gone_at: float | None = None
         self._paths: Sequence[Path] = ()
         self._prompt_paths: Sequence[Path] = ()
+        self._protect(settings.fec)
 
-    def reconfigure(self, mode: RoutingMode) -> None:
-        """Choose paths by another routing mode; what waits, and which flow is where, stays."""
-        self._scheduler = make_scheduler(mode)
+    def reconfigure(self, settings: EndpointSettings, before: EndpointSettings) -> None:
+        """Go by other settings; what waits, and which flow is where, stays."""
+        if settings.routing_mode is not before.routing_mode:
+            self._scheduler = make_scheduler(settings.routing_mode)
+        self._duplication.reconfigure(settings.duplication)
+        self._protect(settings.fec)
 
-    def protect(self, fec: FecSettings) -> None:
+    def _protect(self, fec: FecSettings) -> None:
         """Send as much parity as these settings want."""
         if self._encoder is not None and fec.enabled:
             self._encoder.settings = fec
@@ -128,8 +132,8 @@ class Dispatch:
 
     @property
     def copied_packets(self) -> int:
-        """Urgent packets that left by two paths at once."""
-        return self._copies.count
+        """Packets that left by another path as well."""
+        return self._duplication.count
 
     # --- what is to leave
 
@@ -160,12 +164,17 @@ class Dispatch:
         is_ack = piece.octets <= SMALL and flow.is_tcp and is_pure_ack(burst.packet)
         octets = self._outbound.send(piece, flow, path, key, now, is_urgent=True, is_ack=is_ack)
         path.on_left(octets, now)
-        if not is_ack and not burst.segment_size:
-            second = self._copies.way(path, self._prompt_paths, piece.octets, now)
-            if second is not None:
-                copy = path.in_flight.latest()
-                second.on_left(self._outbound.send_again(copy, second, key, now), now)
+        is_single = not is_ack and not burst.segment_size
+        ways = self._duplication.ways_of_urgent(
+            path, self._prompt_paths, piece.octets, now, is_single=is_single
+        )
+        self._send_copies(path, ways, key, now)
         return True
+
+    def _send_copies(self, path: Path, ways: Iterable[Path], key: TransportKey, now: float) -> None:
+        """Send what left by `path` last by other ways, too."""
+        for way in ways:
+            way.on_left(self._outbound.send_copy(path.in_flight.latest, way, key, now), now)
 
     def repair(self, lost: Sequence[Lost]) -> None:
         """Send packets again as soon as paths have credit, urgent ones first."""
@@ -248,6 +257,7 @@ class Dispatch:
 
     def _send_in_turn(self, paths: Sequence[Path], key: TransportKey, now: float) -> None:
         queue, scheduler, send = self._queue, self._scheduler, self._outbound.send
+        duplication = self._duplication
 
         def choose(flow: Flow) -> Path | None:
             return scheduler.choose(flow, paths, now)
@@ -260,6 +270,9 @@ class Dispatch:
             piece = queue.pull(flow_queue, path.credit, now)
             if piece is not None:
                 path.on_left(send(piece, flow_queue.flow, path, key, now, is_urgent=False), now)
+                if duplication.is_wanted:
+                    ways = duplication.ways_of_bulk(path, paths, piece.segments, now)
+                    self._send_copies(path, ways, key, now)
 
     def _set_wake_up(self, paths: Sequence[Path], now: float) -> None:
         """Wake when a path that is spent has credit again, but not every moment."""

@@ -103,11 +103,8 @@ class Outbound:
             )
         )
         before = path.ledger.sent_bytes
-        if piece.burst.segment_size:
-            self._send_run(piece, distance, path, key, ticks(now))
-        else:
-            self._send_packet(piece.burst, distance, path, key, ticks(now))
-        path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
+        self.global_sequence += piece.segments
+        self._lay_out(path.in_flight.latest, path, key, now)
         self.sent_packets += piece.segments
         self.sent_bytes += piece.octets
         if not is_ack:
@@ -123,26 +120,37 @@ class Outbound:
         distance = sequence - flow.last_sequence
         return distance if distance <= MAX_FLOW_DISTANCE else 0
 
-    def _send_packet(
-        self, burst: Burst, distance: int, path: Path, key: TransportKey, timestamp: int
-    ) -> None:
-        self.global_sequence = number = self.global_sequence + 1
-        first = _PARTIAL if burst.is_checksum_partial else _PACKET
-        tail = pack_tail(timestamp, number, distance)
-        self._send_datagram(first, tail, bytes(burst.packet), path, key)
+    def send_copy(self, run: SentRun, path: Path, key: TransportKey, now: float) -> int:
+        """Send by one more path what has just left by another; return the bytes of all datagrams.
 
-    def _send_run(
-        self, piece: Piece, distance: int, path: Path, key: TransportKey, timestamp: int
-    ) -> None:
+        It is not sent again when it is lost: what left by the other path is.
+        """
+        before = path.ledger.sent_bytes
+        self._lay_out(run, path, key, now)
+        return path.ledger.sent_bytes - before
+
+    def _lay_out(self, run: SentRun, path: Path, key: TransportKey, now: float) -> None:
+        """Seal a packet, or segments of a run, under their global sequences."""
+        if run.burst.segment_size:
+            self._lay_out_run(run, path, key, ticks(now))
+        else:
+            burst = run.burst
+            first = _PARTIAL if burst.is_checksum_partial else _PACKET
+            tail = pack_tail(ticks(now), run.number, run.distance)
+            self._send_datagram(first, tail, bytes(burst.packet), path, key)
+        path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
+
+    def _lay_out_run(self, run: SentRun, path: Path, key: TransportKey, timestamp: int) -> None:
         """Seal segments under their run's own header, as many by one call as lie in one buffer."""
-        burst, offset, left = piece.burst, piece.offset, piece.segments
+        burst, offset, left = run.burst, run.offset, run.count
+        number, distance = run.number, run.distance
         header_length, segment_size = burst.header_length, burst.segment_size
         overhead = OVERHEAD + header_length
         size = overhead + segment_size
         end = min(offset + left * segment_size, len(burst.packet) - header_length)
         last = overhead + end - offset - (left - 1) * segment_size
         path_id, ledger, box = path.path_id, path.ledger, self._box(path)
-        sequence, number = ledger.next_sequence, self.global_sequence + 1
+        sequence = ledger.next_sequence
         octets = (left - 1) * size + last
         while left:
             start, count = box.reserve_run(size, left, last)
@@ -163,7 +171,6 @@ class Outbound:
             number += count
             left -= count
             distance = 1
-        self.global_sequence = number - 1
         ledger.next_sequence = sequence
         ledger.on_sent(sequence - 1, octets)
 

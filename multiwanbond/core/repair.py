@@ -119,10 +119,10 @@ class InFlight:
             self._runs.popleft()
         self._runs.append(run)
 
-    def latest(self) -> Lost:
-        """Return the packet that left last, to be sent by another path as well."""
-        run = self._runs[-1]
-        return run.lost(run.first + run.count - 1)
+    @property
+    def latest(self) -> SentRun:
+        """What left last."""
+        return self._runs[-1]
 
     def judge(self, highest: int, gaps: Sequence[Gap], rtt: float, now: float) -> list[Lost]:
         """Return what is lost and young enough to be repaired, by the newest ack.

@@ -132,6 +132,22 @@ class ReorderSettings:
     )
 
 
+class DuplicateMode(Enum):
+    """By how many paths, and which, duplicated packets leave."""
+
+    FIRST = "first"
+    FASTEST = "fastest"
+    BEST = "best"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicationSettings:
+    """What the operator wants to be duplicated; `config.model.Session` declares it."""
+
+    packets: bool = False
+    mode: DuplicateMode = DuplicateMode.FASTEST
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FecSettings:
     """Parity beside the packets, from which the other end makes up for lost ones."""
@@ -211,6 +227,7 @@ class EndpointSettings:
     """Largest inner packet we can carry; the smaller of both ends' holds."""
     cipher_costs: CipherCosts
     fec: FecSettings = FecSettings()
+    duplication: DuplicationSettings = DuplicationSettings()
 
     def wan(self, wan_id: int) -> WanSettings | None:
         """Return the WAN of that number; None if there is none, or it is to be left out."""

@@ -76,7 +76,7 @@ class PeerStatistics:
     repaired_packets: int
     """Packets sent again because they were lost, or their path fell silent."""
     copied_packets: int
-    """Urgent packets that left by two paths at once, since one of them might have been late."""
+    """Packets that left by another path as well, since one of them might have been late."""
     parity_datagrams: int
     """Parity sent, from which the peer makes up for packets that are lost."""
     recovered_packets: int

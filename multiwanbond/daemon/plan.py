@@ -10,6 +10,7 @@ from multiwanbond.core.datagram import Address
 from multiwanbond.core.handshake import MAX_COST
 from multiwanbond.core.settings import (
     CipherCosts,
+    DuplicationSettings,
     EndpointSettings,
     HealthSettings,
     PeerSettings,
@@ -129,6 +130,9 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
         ),
         routing_mode=configuration.routing.mode,
         fec=configuration.fec,
+        duplication=DuplicationSettings(
+            packets=session.duplicate_packets, mode=session.duplicate_mode
+        ),
         inner_mtu=configuration.tunnel.mtu or WIDEST_MTU,
         cipher_costs=_with_wish(costs, configuration.security.cipher),
     )

@@ -259,8 +259,6 @@ def test_a_wrong_key_is_explained_but_never_quoted(key: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("session: {duplicate_packets: true}", "session.duplicate_packets"),
-        ("session: {duplicate_mode: fastest}", "session.duplicate_mode"),
         ("session: {multicast_enabled: true}", "session.multicast_enabled"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from multiwanbond.core.settings import EndpointSettings, RoutingMode
+from multiwanbond.core.settings import DuplicationSettings, EndpointSettings, RoutingMode
 from multiwanbond.core.statistics import PathStatistics
 from multiwanbond.sim.links import LinkSettings
 from multiwanbond.sim.network import WanLinks
@@ -351,3 +351,30 @@ def test_weights_share_a_call_that_no_line_is_filled_by() -> None:
     after = [path.sent_bytes for path in bonded.server_statistics.peers[0].paths]
     one, other = (new - old for new, old in zip(after, before, strict=True))
     assert 2.5 <= other / one <= 6
+
+
+def duplicating(settings: EndpointSettings) -> EndpointSettings:
+    return replace(settings, duplication=DuplicationSettings(packets=True))
+
+
+def test_a_download_that_is_duplicated_still_gets_what_a_line_carries() -> None:
+    wans = (line(20, rtt=0.02), line(20, rtt=0.03))
+
+    download = Download(wans, adjust=duplicating).run(3.0)
+
+    assert download.ratio(since=1.0) >= 0.9
+    assert download.call_lost() == 0
+
+
+def test_a_duplicated_call_loses_nothing_over_two_lossy_lines() -> None:
+    link = LinkSettings(rate=2.5e6, delay=0.02, loss=0.05)
+    bonded = Bonded(SEED, wans=(WanLinks(link, link),) * 2, adjust=duplicating)
+    bonded.connect()
+
+    stream = bonded.client.stream(20.0, size=160, interval=0.01)
+    bonded.world.run_for(20.5)
+
+    late = sum(got - sent > 0.05 for sent, got in stream.arrivals)
+    # Both copies of a packet are lost one time in 400; some of these are sent again.
+    assert stream.lost + late <= 2000 * 0.05**2 * 2
+    assert stream.duplicates == 0
