@@ -1,4 +1,4 @@
-"""Duplicated packets between real daemons, over lines on which nothing can be sent again in time."""
+"""Duplicated packets between daemons, over lines on which nothing can be sent again in time."""
 
 import pytest
 
