@@ -148,8 +148,8 @@ class Wans:
     def reconfigure(self, plan: ClientPlan) -> None:
         """Follow another plan while running: add, take out, exchange and rename WANs.
 
-        One that is taken out is used until nothing more comes by it; one that is exchanged under
-        the same number waits for that.
+        One that is taken out is used until nothing more comes by it, unless it is wanted again
+        before; one that is exchanged under the same number waits for that.
         """
         assert self._nursery is not None
         self._discovery = plan.discovery
@@ -165,7 +165,7 @@ class Wans:
             wan.keeping.cancel()
         for wish, remote in plan.wans:
             if wish.id not in kept:
-                self._add(wish, remote)
+                self._add_or_take_back(wish, remote)
         self._nursery.start_soon(self._discover)
 
     def _wishes(self, plan: ClientPlan) -> Iterator[tuple[int, WanWish, HostPort]]:
@@ -178,18 +178,30 @@ class Wans:
                 if wan.wish.interface is not None and wan_id <= MOST_DISCOVERED:
                     yield wan_id, _discovered(wan_id, wan.wish.interface), plan.discovery
 
+    def _add_or_take_back(self, wish: WanWish, remote: HostPort) -> None:
+        before = self._last_leaving(wish.id)
+        if before is not None and before.is_meant_by(wish, remote):
+            self._leaving.remove(before)
+            before.wish = wish
+            before.keeping = trio.CancelScope()
+            self._wans[wish.id] = before
+        else:
+            self._add(wish, remote)
+
     def _add(self, wish: WanWish, remote: HostPort) -> None:
         assert self._nursery is not None
-        before = [wan for wan in self._leaving if wan.wish.id == wish.id]
-        wan = self._wans[wish.id] = Wan(wish, remote, before[-1] if before else None)
+        wan = self._wans[wish.id] = Wan(wish, remote, self._last_leaving(wish.id))
         self._nursery.start_soon(self._keep, wan)
+
+    def _last_leaving(self, wan_id: int) -> Wan | None:
+        leaving = (wan for wan in reversed(self._leaving) if wan.wish.id == wan_id)
+        return next(leaving, None)
 
     # What others want to know
 
     def label(self, path_id: int) -> WanLabel:
         """Return the names of the WAN behind a path."""
-        leaving = (wan for wan in reversed(self._leaving) if wan.wish.id == path_id)
-        wan = self._wans.get(path_id) or next(leaving, None)
+        wan = self._wans.get(path_id) or self._last_leaving(path_id)
         if wan is None:
             return WanLabel(name=str(path_id), title=f"Path {path_id}")
         interface = wan.found.interface if wan.found else wan.wish.interface
@@ -243,22 +255,30 @@ class Wans:
         if wan.predecessor is not None:
             await wan.predecessor.gone.wait()
             wan.predecessor = None
-        with wan.keeping:
-            await self._follow(wan)
-        await self._take_out(wan)
+        while True:
+            with wan.keeping:
+                await self._follow(wan)
+            await self._take_out(wan)
+            if wan in self._leaving:
+                break
+        self._leaving.remove(wan)
+        wan.gone.set()
+        say(logging.INFO, f"WAN {wan.wish.name} is gone: its socket is closed.", wan=wan.wish.name)
 
     async def _take_out(self, wan: Wan) -> None:
-        """Stop using a WAN as soon as nothing more comes by it."""
+        """Stop using a WAN as soon as nothing more comes by it; not if it is wanted again."""
         endpoint, wan_id = self._dataplane.endpoint, wan.wish.id
         if wan.address is not None:
             endpoint.handle_link_change(wan_id, LinkLeaving(), trio.current_time())
             self._dataplane.flush()
-            while not endpoint.has_left(wan_id, trio.current_time()):  # noqa: ASYNC110  # no event
+            while not endpoint.has_left(wan_id, trio.current_time()):
                 await trio.sleep(LOOK_WHETHER_LEFT)
+                if wan not in self._leaving:
+                    change = LinkUp(remote=wan.address)
+                    endpoint.handle_link_change(wan_id, change, trio.current_time())
+                    self._dataplane.flush()
+                    return
         await self._switch_off(wan, "the WAN was taken out of the configuration")
-        self._leaving.remove(wan)
-        wan.gone.set()
-        say(logging.INFO, f"WAN {wan.wish.name} is gone: its socket is closed.", wan=wan.wish.name)
 
     async def _follow(self, wan: Wan) -> None:
         """Keep the WAN in step with the machine."""

@@ -1,83 +1,18 @@
 """What differs between two configurations is found, named and judged, setting by setting."""
 
-from dataclasses import fields, replace
-from enum import Enum
-from typing import Any
+from dataclasses import fields
 
 import pytest
 
 from multiwanbond.config import reference
-from multiwanbond.config.convert import read as read_value
 from multiwanbond.config.diff import Change, changes, require_reloadable
 from multiwanbond.config.model import Configuration
 from multiwanbond.config.walk import Setting
 from multiwanbond.errors import ConfigFileError
 from multiwanbond.options import Reload, options_of
 
+from .every_setting import BASE, IDENTITIES, LISTS, VALUES, another_value, at, base, by_key, changed
 from .files import OTHER_KEY, PEER_KEY, read
-
-BASE = f"""\
-mode: server
-session: {{remote_endpoint: "vps.example.net:9000"}}
-wans:
-  - {{id: 1, name: Fibre, interface: eth0}}
-  - {{id: 2, name: LTE, interface: wwan0}}
-tunnel: {{address: [10.77.0.1/24]}}
-security:
-  peers:
-    - {{name: laptop, public_key: "{PEER_KEY}", allowed_ips: [10.77.0.2/32]}}
-"""
-VALUES = [each for each in reference.settings() if not each.is_section]
-LISTS = [each for each in reference.settings() if each.is_section and each.kind.is_list]
-IDENTITIES = {f"{each.key}[].{each.option.identity}" for each in LISTS if each.option.identity}
-
-
-def by_key(setting: Setting) -> str:
-    return setting.key
-
-
-def base() -> Configuration:
-    """A configuration with an entry in every list of sections."""
-    configuration = read(BASE)
-    for each in LISTS:
-        assert _at(configuration, each.key.split(".")), f"{each.key} needs an entry in BASE"
-    return configuration
-
-
-def _at(section: Any, steps: list[str]) -> Any:
-    for step in steps:
-        section = getattr(section, step.removesuffix("[]"))
-        section = section[0] if step.endswith("[]") else section
-    return section
-
-
-def changed(section: Any, steps: list[str], value: Any) -> Any:
-    """Return the section with one setting changed, in the first entry of every list on the way."""
-    name = steps[0].removesuffix("[]")
-    if len(steps) == 1:
-        return replace(section, **{name: value})
-    inner = getattr(section, name)
-    if steps[0].endswith("[]"):
-        return replace(section, **{name: (changed(inner[0], steps[1:], value), *inner[1:])})
-    return replace(section, **{name: changed(inner, steps[1:], value)})
-
-
-def another_value(setting: Setting, value: Any) -> Any:
-    """Return a value of the setting that is not `value`."""
-    option, kind = setting.option, setting.kind
-    if kind.type is bool:
-        return not value
-    if issubclass(kind.type, Enum):
-        return next(choice for choice in kind.type if choice is not value)
-    if option.low is not None and option.high is not None:
-        number = option.high if value != option.high else option.low
-        return int(number) if kind.type is int else number
-    assert option.notation is not None
-    example = PEER_KEY if "keygen" in option.notation.example else option.notation.example
-    other = read_value(example, kind.type, option)
-    if kind.is_list:
-        return (other,) if value != (other,) else ()
-    return other if other != value else bytes(32)
 
 
 @pytest.mark.parametrize("setting", VALUES, ids=by_key)
@@ -86,7 +21,7 @@ def test_a_change_of_any_setting_is_found_with_its_rule(setting: Setting) -> Non
         return  # another identity is another entry
     old = base()
     steps = setting.key.split(".")
-    value = _at(old, steps)
+    value = at(old, steps)
     new = changed(old, steps, another_value(setting, value))
 
     found = changes(old, new)
@@ -101,7 +36,7 @@ def test_a_change_of_any_setting_is_found_with_its_rule(setting: Setting) -> Non
 def test_entries_of_any_list_that_come_and_go_are_found(setting: Setting) -> None:
     old = base()
     steps = setting.key.split(".")
-    without = changed(old, steps, _at(old, steps)[1:])
+    without = changed(old, steps, at(old, steps)[1:])
 
     removed = [each for each in changes(old, without) if each.new is None]
     added = [each for each in changes(without, old) if each.old is None]

@@ -1,8 +1,8 @@
 """New settings while packets travel: none is lost, and each end goes by what it was told."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_network
+from random import Random
 
 import pytest
 
@@ -12,6 +12,7 @@ from multiwanbond.core.events import BondClosed, CloseReason, PathRemoved, PathS
 from multiwanbond.core.handshake import public_key_of
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.settings import (
+    CipherCosts,
     EndpointSettings,
     HealthSettings,
     PeerSettings,
@@ -275,11 +276,7 @@ def test_a_wan_without_configuration_is_not_used(pair: Pair) -> None:
 # --- limits, modes and order
 
 
-def modes() -> Iterable[RoutingMode]:
-    return RoutingMode
-
-
-@pytest.mark.parametrize("mode", modes())
+@pytest.mark.parametrize("mode", list(RoutingMode))
 def test_the_routing_mode_changes_without_losing_a_packet(pair: Pair, mode: RoutingMode) -> None:
     traffic = Traffic(pair)
     traffic.flow(0.3)
@@ -454,3 +451,72 @@ def test_the_same_settings_again_change_nothing(pair: Pair) -> None:
 
     assert traffic.fates() == (0, 0)
     assert peer_of(pair.client).handshakes == 1
+
+
+def test_another_cipher_is_taken_with_the_next_keys(pair: Pair) -> None:
+    traffic = Traffic(pair)
+    costs = CipherCosts(aes_gcm_ns=9000, chacha20_ns=2000)
+
+    reconfigure(pair, pair.client, replace(CLIENT, cipher_costs=costs))
+    traffic.flow(0.1)
+    before = peer_of(pair.client).cipher
+    pair.run(130.0)
+    traffic.flow(0.1)
+
+    assert before == "AES_256_GCM"
+    assert peer_of(pair.client).cipher == "CHACHA20_POLY1305"
+    assert traffic.fates() == (0, 0)
+
+
+class Operator:
+    """Changes a client's WANs at random, and does what its daemon does with their sockets."""
+
+    def __init__(self, pair: Pair, seed: int) -> None:
+        self._pair = pair
+        self._random = Random(seed)
+        self._open = set(pair.sources)
+        self._wanted = set(pair.sources)
+        self._leaving: set[int] = set()
+        pair.drop = lambda _up, wan, _data: wan not in self._open
+
+    def change_something(self) -> None:
+        """Write another file and reload."""
+        random = self._random
+        self._wanted = set(random.sample(sorted(self._pair.sources), random.randint(1, 3)))
+        wans = tuple(
+            WanSettings(id=wan, enabled=wan in self._wanted, weight=random.randint(1, 9))
+            for wan in self._pair.sources
+            if wan in self._wanted or random.random() < 0.5
+        )
+        self._leaving |= self._open - self._wanted
+        mode = random.choice(list(RoutingMode))
+        reconfigure(self._pair, self._pair.client, replace(CLIENT, wans=wans, routing_mode=mode))
+        reconfigure(self._pair, self._pair.server, replace(SERVER_SETTINGS, routing_mode=mode))
+
+    def keep(self) -> None:
+        """Close the sockets of WANs that have left, and open those of WANs that are wanted."""
+        pair, client = self._pair, self._pair.client
+        for wan in sorted(self._leaving - self._wanted):
+            if client.has_left(wan, pair.now):
+                client.handle_link_change(wan, LinkDown(reason="removed"), pair.now)
+                self._open.discard(wan)
+                self._leaving.discard(wan)
+        for wan in sorted(self._wanted - (self._open - self._leaving)):
+            self._open.add(wan)
+            self._leaving.discard(wan)
+            client.handle_link_change(wan, LinkUp(remote=SERVER), pair.now)
+        pair.poll()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_is_reloaded_in_whatever_order_nothing_is_lost(pair: Pair, seed: int) -> None:
+    print(f"seed {seed}")
+    traffic, operator = Traffic(pair), Operator(pair, seed)
+
+    for step in range(100):
+        if step % 5 == 0:
+            operator.change_something()
+        operator.keep()
+        traffic.flow(0.1)
+
+    assert traffic.fates() == (0, 0)

@@ -4,6 +4,7 @@ Real files and sockets, so time is real here and limits are generous.
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from multiwanbond.config.keys import encode_key
 from multiwanbond.config.load import load
 from multiwanbond.config.model import Mode
 from multiwanbond.config.runnable import require_runnable
+from multiwanbond.config.walk import Setting
 from multiwanbond.control.client import ask
 from multiwanbond.control.protocol import Command
 from multiwanbond.control.status import ReloadDocument
@@ -24,6 +26,16 @@ from multiwanbond.daemon.plan import plan_for
 from multiwanbond.daemon.reload import Reloader
 from multiwanbond.daemon.tunnel import Tunnel
 from multiwanbond.errors import ControlError
+from multiwanbond.options import Reload
+from tests.config.every_setting import (
+    IDENTITIES,
+    VALUES,
+    another_value,
+    at,
+    base,
+    by_key,
+    changed,
+)
 from tests.core.pair import CLIENT_KEY, PSK, SERVER_KEY, udp_packet
 
 from .machine import FakeMachine
@@ -172,21 +184,49 @@ async def test_a_wan_is_added(both: Both, nursery: trio.Nursery) -> None:
     await wait_states(both.client.tunnel, "Up", "Up")
 
 
-async def test_a_wan_is_disabled_and_enabled_again_at_once(
-    both: Both, nursery: trio.Nursery
-) -> None:
+async def test_a_wan_is_disabled_and_enabled_again_later(both: Both, nursery: trio.Nursery) -> None:
     await both.start(nursery)
 
     off = await both.client.reload(client_text(FIBRE, LTE.replace("}", ", enabled: no}")))
+    await wait_until(lambda: "undo table of wwan0" in both.sites.client.log)
     on = await both.client.reload(client_text(FIBRE, LTE))
-    waiting = both.client.tunnel.status()["wans"][1]["waiting_for"]
-    await wait_until(lambda: both.sites.client.log.count("undo table of wwan0") == 1)
 
     assert off["lines"] == ["wans[1].enabled: true -> false"]
     assert on["lines"] == ["wans[1].enabled: false -> true"]
-    assert waiting is not None
     await wait_states(both.client.tunnel, "Up", "Up")
     assert "table of wwan0" in both.sites.client.standing
+
+
+async def test_a_wan_that_is_wanted_again_before_it_is_gone_stays(
+    both: Both, nursery: trio.Nursery
+) -> None:
+    await both.start(nursery)
+    socket = both.client.tunnel.dataplane.sockets[2]
+
+    await both.client.reload(client_text(FIBRE))
+    await trio.sleep(0.1)
+    await both.client.reload(client_text(FIBRE, LTE))
+    await trio.sleep(1.5)
+
+    assert both.client.tunnel.dataplane.sockets[2] is socket
+    assert "undo table of wwan0" not in both.sites.client.log
+    await wait_states(both.client.tunnel, "Up", "Up")
+    await wait_until(lambda: both.server.states() == {"path 1": "Up", "path 2": "Up"})
+
+
+async def test_what_is_exchanged_twice_ends_as_the_last_file_says(
+    both: Both, nursery: trio.Nursery
+) -> None:
+    both.sites.client.host.interfaces.update({"eth8": ["192.0.2.88"], "eth9": ["192.0.2.99"]})
+    await both.start(nursery)
+
+    await both.client.reload(client_text(FIBRE, LTE.replace("wwan0", "eth8")))
+    await both.client.reload(client_text(FIBRE, LTE.replace("wwan0", "eth9")))
+    await wait_until(lambda: "table of eth9" in both.sites.client.standing)
+
+    assert "table of eth8" not in both.sites.client.log
+    assert "table of wwan0" not in both.sites.client.standing
+    await wait_states(both.client.tunnel, "Up", "Up")
 
 
 async def test_a_wan_moves_to_another_interface_under_its_number(
@@ -401,3 +441,32 @@ async def test_the_end_takes_back_what_a_reload_has_made(both: Both, tmp_path: P
         both.server.tunnel.stop()
 
     assert both.sites.client.standing == []
+
+
+_ONLY_FOR_PEOPLE_AND_FILES = {
+    "wans[].type",
+    "security.private_key_file",
+    "security.peers[].preshared_key_file",
+}
+"""What a change of means nothing by itself: a label, and where a key is kept."""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [each for each in VALUES if each.option.reload is Reload.LIVE and each.key not in IDENTITIES],
+    ids=by_key,
+)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_live_setting_reaches_the_plan_of_the_daemon(setting: Setting, mode: Mode) -> None:
+    old = replace(base(), mode=mode)
+    old = changed(old, ["security", "private_key"], SERVER_KEY)
+    steps = setting.key.split(".")
+    new = changed(old, steps, another_value(setting, at(old, steps)))
+
+    has_effect = plan_for(old, COSTS) != plan_for(new, COSTS)
+
+    is_of_clients = setting.key.startswith("wans[]")
+    if setting.key not in _ONLY_FOR_PEOPLE_AND_FILES and not (
+        mode is Mode.SERVER and is_of_clients
+    ):
+        assert has_effect

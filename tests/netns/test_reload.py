@@ -215,3 +215,21 @@ def test_sighup_applies_what_has_changed_and_says_so(lab: Topology, bond: Bond) 
         time.sleep(0.05)
 
     assert path_of(bond.client.status(), 1)["state"] == "Up"
+
+
+def test_routes_change_while_datagrams_travel(lab: Topology, bond: Bond) -> None:
+    before = _kernel_state(lab)
+    tunnel = bond.client.document["tunnel"]
+
+    with stream(lab, 4.0) as datagrams:
+        said = reload(bond.client, tunnel={**tunnel, "routes": ["0.0.0.0/0", "10.99.0.0/16"]})
+        everything = lab.client.run("ip", "route", "get", "192.0.2.200").stdout
+        reload(bond.client, tunnel={**tunnel, "routes": []})
+        is_over = datagrams.is_over
+        lost = datagrams.lost()
+
+    assert "tunnel.routes: [] -> [0.0.0.0/0, 10.99.0.0/16]" in said
+    assert "dev mwb0" in everything
+    assert not is_over
+    assert lost == 0
+    assert _kernel_state(lab) == before
