@@ -18,6 +18,7 @@ _RESTART: Final = (
     'Take it back, or restart the tunnel: "mwb down", then "mwb up" (or systemctl restart)'
 )
 _HIDDEN: Final = "(hidden)"
+_AUTO: Final = "auto"
 _PEERS: Final = "security.peers"
 
 
@@ -134,7 +135,8 @@ def _described(setting: Setting, entry: Any) -> str:
 def _shown(setting: Setting, value: Any) -> str:
     """Return a value as the operator would write it, unless it is a secret."""
     if value is None:
-        return "not set"
+        notation = setting.option.notation
+        return _AUTO if notation and notation.name.endswith(f" or {_AUTO}") else "not set"
     if setting.option.is_secret:
         return _HIDDEN
     if setting.kind.is_list:

@@ -125,7 +125,7 @@ def test_a_setting_that_was_removed_is_refused_where_its_section_stands() -> Non
     (refusal,) = refusals(old, BASE)
 
     assert refusal.startswith("test.yaml:6:9: tunnel.mtu: cannot be changed")
-    assert "(1300 -> not set)" in refusal
+    assert "(1300 -> auto)" in refusal
 
 
 def test_a_server_may_exchange_its_peers_and_a_client_may_not() -> None:

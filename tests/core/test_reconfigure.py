@@ -13,7 +13,10 @@ from multiwanbond.core.handshake import public_key_of
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.settings import (
     CipherCosts,
+    DuplicateMode,
+    DuplicationSettings,
     EndpointSettings,
+    FecSettings,
     HealthSettings,
     PeerSettings,
     ReorderSettings,
@@ -440,6 +443,25 @@ def test_a_call_with_the_old_secret_is_begun_anew() -> None:
     assert peer_of(pair.client).is_connected
 
 
+def test_parity_and_copies_begin_and_end_with_the_settings(pair: Pair) -> None:
+    counts = []
+
+    for wanted in (False, True, False):
+        fec, copies = FecSettings(enabled=wanted), DuplicationSettings(packets=wanted)
+        reconfigure(pair, pair.client, replace(CLIENT, fec=fec, duplication=copies))
+        before = peer_of(pair.client)
+        Traffic(pair).flow(0.2)
+        after = peer_of(pair.client)
+        counts.append(
+            (
+                after.parity_datagrams > before.parity_datagrams,
+                after.copied_packets > before.copied_packets,
+            )
+        )
+
+    assert counts == [(False, False), (True, True), (False, False)]
+
+
 def test_the_same_settings_again_change_nothing(pair: Pair) -> None:
     del pair.log[:]
     traffic = Traffic(pair)
@@ -469,7 +491,7 @@ def test_another_cipher_is_taken_with_the_next_keys(pair: Pair) -> None:
 
 
 class Operator:
-    """Changes a client's WANs at random, and does what its daemon does with their sockets."""
+    """Changes settings at random, and does what the client's daemon does with its sockets."""
 
     def __init__(self, pair: Pair, seed: int) -> None:
         self._pair = pair
@@ -480,18 +502,26 @@ class Operator:
         pair.drop = lambda _up, wan, _data: wan not in self._open
 
     def change_something(self) -> None:
-        """Write another file and reload."""
-        random = self._random
-        self._wanted = set(random.sample(sorted(self._pair.sources), random.randint(1, 3)))
+        """Write other files and reload."""
+        random, pair = self._random, self._pair
+        self._wanted = set(random.sample(sorted(pair.sources), random.randint(1, 3)))
         wans = tuple(
             WanSettings(id=wan, enabled=wan in self._wanted, weight=random.randint(1, 9))
-            for wan in self._pair.sources
+            for wan in pair.sources
             if wan in self._wanted or random.random() < 0.5
         )
         self._leaving |= self._open - self._wanted
-        mode = random.choice(list(RoutingMode))
-        reconfigure(self._pair, self._pair.client, replace(CLIENT, wans=wans, routing_mode=mode))
-        reconfigure(self._pair, self._pair.server, replace(SERVER_SETTINGS, routing_mode=mode))
+        for endpoint, old in ((pair.server, SERVER_SETTINGS), (pair.client, CLIENT)):
+            new = replace(
+                old,
+                wans=wans if endpoint is pair.client else (),
+                routing_mode=random.choice(list(RoutingMode)),
+                fec=FecSettings(enabled=random.random() < 0.5, redundancy=random.choice((0.2, 1))),
+                duplication=DuplicationSettings(
+                    packets=random.random() < 0.3, mode=random.choice(list(DuplicateMode))
+                ),
+            )
+            reconfigure(pair, endpoint, new)
 
     def keep(self) -> None:
         """Close the sockets of WANs that have left, and open those of WANs that are wanted."""
