@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from multiwanbond.options import default_of
+
 from .document import NOTHING
 from .model import Configuration
 from .reference import show_value
@@ -20,11 +22,11 @@ def show(configuration: Configuration) -> str:
 
 
 def _section(section: Any, key: str, indent: int) -> Iterator[str]:
-    """Yield the lines of one section, without the settings that are None: absent says the same."""
+    """Yield the lines of one section, without the settings that are None where absent says so."""
     margin = "  " * indent
     for setting in _own_settings(type(section), key):
         name, value = setting.name, getattr(section, setting.name)
-        if value is None:
+        if value is None and default_of(setting.field) is None:
             continue
         if setting.option.is_secret:
             yield f"{margin}# {name}: (hidden)"
