@@ -20,6 +20,7 @@ def check_fit(configuration: Configuration, problems: Problems) -> None:
     _check_keys_given_once(configuration, problems)
     _check_allowed_ips(configuration, problems)
     _check_tunnel(configuration, problems)
+    _check_classes(configuration, problems)
     if configuration.mode is Mode.CLIENT:
         _check_client(configuration, problems)
 
@@ -30,6 +31,7 @@ def _check_unique(configuration: Configuration, problems: Problems) -> None:
         ("wans", "id", (wan.id for wan in wans)),
         ("wans", "name", (wan.name or None for wan in wans)),
         ("wans", "local_addr", (wan.local_addr for wan in wans)),
+        ("classes", "name", (each.name for each in configuration.classes)),
         ("security.peers", "name", (peer.name or None for peer in peers)),
         ("security.peers", "public_key", (peer.public_key for peer in peers)),
     ]
@@ -101,6 +103,22 @@ def _check_allowed_ips(configuration: Configuration, problems: Problems) -> None
                     f"security.peers[{index}].allowed_ips[{position}]",
                     f"{prefix} is already behind {_called(configuration.security.peers[owner])}",
                     "An address can be behind one peer only; give each its own prefixes",
+                )
+
+
+def _check_classes(configuration: Configuration, problems: Problems) -> None:
+    """Complain about WANs that a class names and a client does not have."""
+    known = {wan.id for wan in configuration.wans}
+    if configuration.mode is Mode.SERVER or not known:
+        return
+    for index, each in enumerate(configuration.classes):
+        for position, wan_id in enumerate(each.wans):
+            if wan_id not in known:
+                problems.add_consequence(
+                    f"classes[{index}].wans[{position}]",
+                    f"there is no WAN with the id {wan_id}",
+                    f"Choose among {', '.join(map(str, sorted(known)))}",
+                    depends_on=("wans",),
                 )
 
 

@@ -15,6 +15,7 @@ from multiwanbond.core.settings import (
     FecSettings,
     HealthSettings,
     Prefix,
+    Priority,
     ReorderSettings,
     RoutingMode,
     WanSettings,
@@ -39,6 +40,7 @@ from .notations import (
     IpAddress,
 )
 from .origin import Origin
+from .traffic_notations import CODE_POINT, PORTS, PROTOCOL, PortRange
 
 RUN_DIRECTORY: Final = Path("/run/multiwanbond")
 """Where control sockets live; systemd makes it for the service, `mwb up` for itself."""
@@ -179,6 +181,81 @@ class Routing:
         "shares packets out by bandwidth, latency, loss and weight; least_used gives each packet "
         "to the WAN with most room left; round_robin takes turns packet by packet, for equal "
         "lines. Each end decides for what it sends: set the server's mode, too.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Class:
+    """Traffic that is to be treated in its own way; the first class that matches counts."""
+
+    name: str = option(notation=NAME, reload=Reload.LIVE, doc="What people call the class.")
+    protocols: tuple[int, ...] = option(
+        tuple,
+        notation=PROTOCOL,
+        low=0,
+        high=255,
+        reload=Reload.LIVE,
+        default_doc="any",
+        doc="IP protocols the class has, by name or number.",
+    )
+    prefixes: tuple[Prefix, ...] = option(
+        tuple,
+        notation=PREFIX,
+        reload=Reload.LIVE,
+        default_doc="any",
+        doc="Networks, with the source or the destination in one of them.",
+    )
+    ports: tuple[PortRange, ...] = option(
+        tuple,
+        notation=PORTS,
+        reload=Reload.LIVE,
+        default_doc="any",
+        doc="Ports and ranges of ports, with the source's or the destination's among them.",
+    )
+    dscp: tuple[int, ...] = option(
+        tuple,
+        notation=CODE_POINT,
+        low=0,
+        high=63,
+        reload=Reload.LIVE,
+        default_doc="any",
+        doc="Code points of differentiated services, as the first packet of a connection has it.",
+    )
+    wans: tuple[int, ...] = option(
+        tuple,
+        low=1,
+        high=255,
+        reload=Reload.LIVE,
+        default_doc="all",
+        doc="Ids of the WANs that the class may use, as long as one of them is usable; if none "
+        "is, it uses the others rather than not to get through. A server knows the WANs of its "
+        "clients by the same ids. Parity of fec may still go by others.",
+    )
+    duplicate: bool | None = option(
+        None,
+        reload=Reload.LIVE,
+        default_doc="session.duplicate_packets",
+        doc="Whether its packets leave by several WANs at once, as session.duplicate_mode says; "
+        "false also refuses the copies that urgent packets get while their WAN is unsteady.",
+    )
+    order: bool | None = option(
+        None,
+        reload=Reload.LIVE,
+        default_doc="true but for UDP that sends little",
+        doc="Whether packets are delivered in the order of their connection. false delivers them "
+        "as they come, and never late: right for live video, wrong for TCP.",
+    )
+    fec: bool = option(
+        True,
+        reload=Reload.LIVE,
+        doc="Whether its packets get parity while fec.enabled is true.",
+    )
+    priority: Priority = option(
+        Priority.AUTO,
+        reload=Reload.LIVE,
+        doc="latency_first lets its packets pass all others, as long as no line is full of them "
+        "alone; throughput_first treats them as a download from the first one on; auto goes by "
+        "what a connection sends.",
     )
 
 
@@ -339,6 +416,12 @@ class Configuration:
         "WANs that a client found by itself.",
     )
     routing: Routing = option(Routing, doc="How packets are shared among the WANs.")
+    classes: tuple[Class, ...] = option(
+        tuple,
+        reload=Reload.LIVE,
+        default_doc="none: everything is treated by what it sends",
+        doc="Traffic to be treated in its own way. Each end has a list for what it sends.",
+    )
     fec: FecSettings = option(FecSettings, doc="Making up for losses without sending again.")
     tunnel: Tunnel = option(Tunnel, doc="The network interface that the bond appears as.")
     security: Security = option(Security, doc="Who we are and whom we talk to.")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from multiwanbond.core.burst import Burst
+from multiwanbond.core.classes import UNCLASSIFIED, Classifier
 from multiwanbond.core.datagram import Transmit
 from multiwanbond.core.duplication import Duplication
 from multiwanbond.core.equaliser import AckEqualiser
@@ -24,13 +25,16 @@ from multiwanbond.core.queue import LEAST_LIMIT, FairQueue, Piece
 from multiwanbond.core.repair import OLDEST, Lost, Relapses
 from multiwanbond.core.scheduling import Scheduler, make_scheduler
 from multiwanbond.core.scheduling.base import soonest
-from multiwanbond.core.settings import EndpointSettings, FecSettings
+from multiwanbond.core.settings import EndpointSettings, FecSettings, Priority
 from multiwanbond.core.slow_start import AckThinner
 from multiwanbond.core.timers import earliest
 
 MOST_URGENT_WAIT: Final = 0.05
 """Seconds that a path may be ahead of its rate and still take urgent packets; if all are further,
 these are a flood, and wait like others."""
+MOST_WAIT_OF_CLASS: Final = 0.01
+"""The same for packets that are urgent only because the operator says so: as many as a line carries
+may be, and pass the others while it is not full of them."""
 REPAIR_AHEAD: Final = 0.002
 """Seconds that a path may be ahead of its rate and still take a repair (study, section 4.2)."""
 REPAIR_LOSS_WEIGHT: Final = 5.0
@@ -50,6 +54,7 @@ class Dispatch:
     """The sending half of a bond."""
 
     __slots__ = (
+        "_classifier",
         "_duplication",
         "_encoder",
         "_equaliser",
@@ -80,6 +85,7 @@ class Dispatch:
         self._repairs: deque[Lost] = deque()
         self._relapses = Relapses()
         self._outbound = Outbound()
+        self._classifier = Classifier(settings.classes)
         self._duplication = Duplication(settings.duplication)
         self._encoder: ParityEncoder | None = None
         self._thinner = AckThinner()
@@ -96,6 +102,9 @@ class Dispatch:
         if settings.routing_mode is not before.routing_mode:
             self._scheduler = make_scheduler(settings.routing_mode)
         self._duplication.reconfigure(settings.duplication)
+        if settings.classes != before.classes:
+            self._classifier = Classifier(settings.classes)
+            self._flows.forget_classes()
         self._protect(settings.fec)
 
     def _protect(self, fec: FecSettings) -> None:
@@ -146,6 +155,8 @@ class Dispatch:
                 continue
             packet = burst.packet
             flow = lookup(flow_key(packet), now)
+            if flow.traffic_class is UNCLASSIFIED:
+                flow.traffic_class = self._classifier.classify(flow.key, packet)
             size = len(packet)
             flow.octets += size
             if (size > SMALL or flow.octets == size) and flow.is_tcp:
@@ -157,8 +168,11 @@ class Dispatch:
             push(flow, burst, now)
 
     def _send_urgent(self, burst: Burst, flow: Flow, key: TransportKey, now: float) -> bool:
-        path = self._scheduler.choose_at_once(flow, self._prompt_paths, now)
-        if path.wait(now) > MOST_URGENT_WAIT:
+        wish = flow.traffic_class
+        paths = allowed(self._prompt_paths, wish.wans)
+        path = self._scheduler.choose_at_once(flow, paths, now)
+        is_first = wish.priority is Priority.LATENCY_FIRST
+        if path.wait(now) > (MOST_WAIT_OF_CLASS if is_first else MOST_URGENT_WAIT):
             return False
         piece = Piece(burst, 0, burst.segment_count, len(burst.packet))
         is_ack = piece.octets <= SMALL and flow.is_tcp and is_pure_ack(burst.packet)
@@ -166,7 +180,7 @@ class Dispatch:
         path.on_left(octets, now)
         is_single = not is_ack and not burst.segment_size
         ways = self._duplication.ways_of_urgent(
-            path, self._prompt_paths, piece.octets, now, is_single=is_single
+            path, paths, piece.octets, now, wish=wish.duplicate, is_single=is_single
         )
         self._send_copies(path, ways, key, now)
         return True
@@ -243,10 +257,11 @@ class Dispatch:
         while repairs:
             lost = repairs[0]
             if now - lost.sent_at < OLDEST:
-                ready = [path for path in paths if path.wait(now) <= REPAIR_AHEAD]
+                among = allowed(paths, lost.wans)
+                ready = [path for path in among if path.wait(now) <= REPAIR_AHEAD]
                 if not ready and not lost.is_urgent:
                     return
-                path = soonest(ready or paths, now, loss_weight=REPAIR_LOSS_WEIGHT)
+                path = soonest(ready or among, now, loss_weight=REPAIR_LOSS_WEIGHT)
                 # What is lost for being too much is not to become more.
                 loss = 0.0 if path.capacity.is_capped else path.loss(now)
                 rtt = path.smoothed_rtt or 0.0
@@ -260,7 +275,7 @@ class Dispatch:
         duplication = self._duplication
 
         def choose(flow: Flow) -> Path | None:
-            return scheduler.choose(flow, paths, now)
+            return scheduler.choose(flow, allowed(paths, flow.traffic_class.wans), now)
 
         while True:
             turn = queue.next(choose)
@@ -270,9 +285,11 @@ class Dispatch:
             piece = queue.pull(flow_queue, path.credit, now)
             if piece is not None:
                 path.on_left(send(piece, flow_queue.flow, path, key, now, is_urgent=False), now)
-                if duplication.is_wanted:
-                    ways = duplication.ways_of_bulk(path, paths, piece.segments, now)
-                    self._send_copies(path, ways, key, now)
+                wish = flow_queue.flow.traffic_class
+                ways = duplication.ways_of_bulk(
+                    path, allowed(paths, wish.wans), piece.segments, now, wish=wish.duplicate
+                )
+                self._send_copies(path, ways, key, now)
 
     def _set_wake_up(self, paths: Sequence[Path], now: float) -> None:
         """Wake when a path that is spent has credit again, but not every moment."""
@@ -317,3 +334,10 @@ class Dispatch:
     def poll_transmit(self) -> Iterator[Transmit]:
         """Yield what is to be sent now."""
         return self._outbound.poll_transmit()
+
+
+def allowed(paths: Sequence[Path], wans: frozenset[int]) -> Sequence[Path]:
+    """Return the paths that traffic may use which has `wans` to itself; all if none of these is."""
+    if not wans:
+        return paths
+    return [path for path in paths if path.path_id in wans] or paths

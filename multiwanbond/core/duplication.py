@@ -47,13 +47,18 @@ class Duplication:
         """Do as the operator wants from now on."""
         self._settings = settings
 
-    @property
-    def is_wanted(self) -> bool:
-        """True if the operator wants everything to be duplicated."""
-        return self._settings.packets
+    def _is_wanted(self, wish: bool | None) -> bool:
+        return self._settings.packets if wish is None else wish
 
     def ways_of_urgent(
-        self, path: Path, paths: Sequence[Path], size: int, now: float, *, is_single: bool
+        self,
+        path: Path,
+        paths: Sequence[Path],
+        size: int,
+        now: float,
+        *,
+        wish: bool | None,
+        is_single: bool,
     ) -> Sequence[Path]:
         """Return the paths for copies of what leaves by `path` and did not wait for its turn.
 
@@ -62,15 +67,16 @@ class Duplication:
             paths: all that may carry it.
             size: bytes of the packet.
             now: the caller's clock.
+            wish: whether the operator wants packets of this class to be duplicated; None: as all.
             is_single: False for acks, the next of which says the same, and for runs: they are not
                 copied unless the operator wants it.
         """
         others = [each for each in paths if each is not path]
         if not others:
             return ()
-        if self.is_wanted:
+        if self._is_wanted(wish):
             found = [each for each in self._choose(others, now) if each.wait(now) <= MOST_WAIT]
-        elif is_single and _may_fail(path, now):
+        elif wish is None and is_single and _may_fail(path, now):
             other = soonest(others, now)
             found = [other] if self._may_copy(other, size, now) else []
         else:
@@ -79,7 +85,13 @@ class Duplication:
         return found
 
     def ways_of_bulk(
-        self, path: Path, paths: Sequence[Path], segments: int, now: float
+        self,
+        path: Path,
+        paths: Sequence[Path],
+        segments: int,
+        now: float,
+        *,
+        wish: bool | None,
     ) -> Sequence[Path]:
         """Return the paths for copies of what has waited for its turn: those that have credit.
 
@@ -88,9 +100,12 @@ class Duplication:
             paths: all that may carry it.
             segments: how many packets it is.
             now: the caller's clock.
+            wish: whether the operator wants packets of this class to be duplicated; None: as all.
         """
+        if not self._is_wanted(wish):
+            return ()
         others = [each for each in paths if each is not path and each.has_credit]
-        if not self.is_wanted or not others:
+        if not others:
             return ()
         found = self._choose(others, now)
         self.count += len(found) * segments

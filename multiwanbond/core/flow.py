@@ -3,7 +3,9 @@
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from multiwanbond.core.classes import UNCLASSIFIED
 from multiwanbond.core.ip import TCP, UDP
+from multiwanbond.core.settings import Priority
 
 if TYPE_CHECKING:
     from multiwanbond.core.slow_start import SlowStart
@@ -48,6 +50,7 @@ class Flow:
         "octets",
         "path_id",
         "slow_start",
+        "traffic_class",
         "waited",
     )
 
@@ -72,6 +75,8 @@ class Flow:
         """Bytes of it that wait in our queue."""
         self.waited = 0.0
         """Seconds that what left last had waited there."""
+        self.traffic_class = UNCLASSIFIED
+        """How the operator wants it treated."""
         self.slow_start: SlowStart | None = None
         """What is known of its sender while that may be in slow start."""
         self._allowance = float(SPARSE_BURST)
@@ -79,7 +84,9 @@ class Flow:
 
     @property
     def is_young(self) -> bool:
-        """True until it has proved to be bulk."""
+        """True until it has proved to be bulk, or is known to be."""
+        if self.traffic_class.priority is Priority.THROUGHPUT_FIRST:
+            return False
         return self.octets <= YOUNG_BYTES
 
     def is_starting(self, now: float) -> bool:
@@ -103,6 +110,15 @@ class Flow:
         """
         return self.key[0:1] != _UDP_KEY
 
+    def waits_for_order(self, *, is_urgent: bool) -> bool:
+        """Say whether a packet that leaves is to be delivered after those before it.
+
+        Args:
+            is_urgent: it passed the queue.
+        """
+        wanted = self.traffic_class.is_ordered
+        return (not is_urgent or self.is_ordered) if wanted is None else wanted
+
     def is_sparse(self, size: int, now: float) -> bool:
         """Say whether its next packet, of `size` bytes, may pass all queues.
 
@@ -116,7 +132,14 @@ class Flow:
         self._allowance = max(allowance, -SPARSE_DEBT)
         if self.backlog:
             return False  # it must not overtake its own
-        return allowance >= 0 or (size <= SMALL and self.key[0:1] == _TCP_KEY)
+        if size <= SMALL and self.key[0:1] == _TCP_KEY:
+            return True
+        match self.traffic_class.priority:
+            case Priority.LATENCY_FIRST:
+                return True
+            case Priority.THROUGHPUT_FIRST:
+                return False
+        return allowance >= 0
 
 
 class FlowTable:
@@ -144,6 +167,11 @@ class FlowTable:
             flows.popitem(last=False)
         flow = flows[key] = Flow(key, now)
         return flow
+
+    def forget_classes(self) -> None:
+        """Let every flow be classified anew by its next packet."""
+        for flow in self._flows.values():
+            flow.traffic_class = UNCLASSIFIED
 
     def expire_idle(self, now: float) -> None:
         """Forget the flows that had no packet for the idle limit; cheap when there are none."""

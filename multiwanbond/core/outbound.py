@@ -88,7 +88,7 @@ class Outbound:
             The bytes of all datagrams.
         """
         number = self.global_sequence + 1
-        is_free = is_ack or (is_urgent and not flow.is_ordered)
+        is_free = is_ack or not flow.waits_for_order(is_urgent=is_urgent)
         distance = 0 if is_free else self._distance(flow, number)
         path.in_flight.on_sent(
             SentRun(
@@ -100,6 +100,7 @@ class Outbound:
                 now=now,
                 offset=piece.offset,
                 is_urgent=is_urgent,
+                wans=flow.traffic_class.wans,
             )
         )
         before = path.ledger.sent_bytes
@@ -109,7 +110,7 @@ class Outbound:
         self.sent_bytes += piece.octets
         if not is_ack:
             flow.last_sequence = self.global_sequence
-        if self.encoder is not None:
+        if self.encoder is not None and flow.traffic_class.is_protected:
             _protect(self.encoder, piece, number, distance, path, now)
         return path.ledger.sent_bytes - before
 
@@ -199,6 +200,7 @@ class Outbound:
                 offset=lost.offset,
                 first_sent_at=lost.sent_at,
                 is_urgent=lost.is_urgent,
+                wans=lost.wans,
             )
         )
         return path.ledger.sent_bytes - before

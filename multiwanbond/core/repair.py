@@ -43,6 +43,8 @@ class Lost(NamedTuple):
     """When it was sent for the first time."""
     is_urgent: bool
     """It passed the queue, and goes before others again."""
+    wans: frozenset[int] = frozenset()
+    """Path ids it may leave by while one of them is usable; empty: all."""
 
 
 class SentRun:
@@ -58,6 +60,7 @@ class SentRun:
         "number",
         "offset",
         "sent_at",
+        "wans",
     )
 
     def __init__(
@@ -72,6 +75,7 @@ class SentRun:
         offset: int = 0,
         first_sent_at: float | None = None,
         is_urgent: bool = False,
+        wans: frozenset[int] = frozenset(),
     ) -> None:
         self.burst = burst
         self.first = first
@@ -82,6 +86,7 @@ class SentRun:
         self.sent_at = now
         self.first_sent_at = now if first_sent_at is None else first_sent_at
         self.is_urgent = is_urgent
+        self.wans = wans
 
     def forget_before(self, sequence: int) -> None:
         """Leave out the datagrams before one of this run: they have been judged."""
@@ -102,6 +107,7 @@ class SentRun:
             1 if index else self.distance,
             self.first_sent_at,
             self.is_urgent,
+            self.wans,
         )
 
 

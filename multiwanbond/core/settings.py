@@ -148,6 +148,40 @@ class DuplicationSettings:
     mode: DuplicateMode = DuplicateMode.FASTEST
 
 
+class Priority(Enum):
+    """What a class of traffic suffers from most."""
+
+    AUTO = "auto"
+    LATENCY_FIRST = "latency_first"
+    THROUGHPUT_FIRST = "throughput_first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficClass:
+    """Traffic that is to be treated in its own way; `config.model.Class` declares it.
+
+    Of what it matches by, all that is not empty must be true; of a list, one entry.
+    """
+
+    name: str
+    protocols: tuple[int, ...] = ()
+    """Of IP."""
+    prefixes: tuple[Prefix, ...] = ()
+    """With the source or the destination in it."""
+    ports: tuple[tuple[int, int], ...] = ()
+    """First and last, with the source's or the destination's among them."""
+    dscp: tuple[int, ...] = ()
+    wans: frozenset[int] = frozenset()
+    """Path ids it may use as long as one of them is usable; empty: all."""
+    duplicate: bool | None = None
+    """None: as `DuplicationSettings` say, and unasked where its path is unsteady."""
+    is_ordered: bool | None = None
+    """None: as its protocol wants it."""
+    is_protected: bool = True
+    """Gets parity, if anything does."""
+    priority: Priority = Priority.AUTO
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FecSettings:
     """Parity beside the packets, from which the other end makes up for lost ones."""
@@ -228,6 +262,8 @@ class EndpointSettings:
     cipher_costs: CipherCosts
     fec: FecSettings = FecSettings()
     duplication: DuplicationSettings = DuplicationSettings()
+    classes: tuple[TrafficClass, ...] = ()
+    """The first that matches a flow counts."""
 
     def wan(self, wan_id: int) -> WanSettings | None:
         """Return the WAN of that number; None if there is none, or it is to be left out."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from multiwanbond.config.model import CipherWish, Configuration, Mode, Offload, Peer, Wan
+from multiwanbond.config.model import CipherWish, Class, Configuration, Mode, Offload, Peer, Wan
 from multiwanbond.config.notations import HostPort, InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.handshake import MAX_COST
@@ -16,6 +16,7 @@ from multiwanbond.core.settings import (
     PeerSettings,
     Prefix,
     ReorderSettings,
+    TrafficClass,
     WanSettings,
 )
 
@@ -130,11 +131,27 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
         ),
         routing_mode=configuration.routing.mode,
         fec=configuration.fec,
+        classes=tuple(map(_class, configuration.classes)),
         duplication=DuplicationSettings(
             packets=session.duplicate_packets, mode=session.duplicate_mode
         ),
         inner_mtu=configuration.tunnel.mtu or WIDEST_MTU,
         cipher_costs=_with_wish(costs, configuration.security.cipher),
+    )
+
+
+def _class(wanted: Class) -> TrafficClass:
+    return TrafficClass(
+        name=wanted.name,
+        protocols=wanted.protocols,
+        prefixes=wanted.prefixes,
+        ports=wanted.ports,
+        dscp=wanted.dscp,
+        wans=frozenset(wanted.wans),
+        duplicate=wanted.duplicate,
+        is_ordered=wanted.order,
+        is_protected=wanted.fec,
+        priority=wanted.priority,
     )
 
 

@@ -21,6 +21,7 @@ tunnel: {{address: [10.77.0.1/24]}}
 security:
   peers:
     - {{name: laptop, public_key: "{PEER_KEY}", allowed_ips: [10.77.0.2/32]}}
+classes: [{{name: calls}}]
 """
 VALUES = [each for each in reference.settings() if not each.is_section]
 LISTS = [each for each in reference.settings() if each.is_section and each.kind.is_list]
@@ -66,6 +67,8 @@ def another_value(setting: Setting, value: Any) -> Any:
         return not value
     if issubclass(kind.type, Enum):
         return next(choice for choice in kind.type if choice is not value)
+    if kind.is_list and kind.type is int:
+        return (7,) if value != (7,) else ()
     if option.low is not None and option.high is not None:
         number = option.high if value != option.high else option.low
         return int(number) if kind.type is int else number
