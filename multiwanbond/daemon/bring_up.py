@@ -17,7 +17,7 @@ from multiwanbond.core.wire import OVERHEAD
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.undo import Undo
 
-from .machine import Machine, TunDevice
+from .machine import Machine, Network, TunDevice
 from .plan import ClientPlan, Plan, ServerPlan
 from .report import say
 
@@ -63,12 +63,12 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
         return BroughtUp(tun=tun, mtu=mtu, control=control, undo=undo.take())
 
 
-def fitting_mtu(plan: Plan, machine: Machine) -> int:
+def fitting_mtu(plan: Plan, network: Network) -> int:
     """Return the largest packet that fits every WAN in one datagram, and its parity in another."""
-    return _datagram_room(plan, machine) - (RESERVED if plan.endpoint.fec.enabled else 0)
+    return _datagram_room(plan, network) - (RESERVED if plan.endpoint.fec.enabled else 0)
 
 
-def _datagram_room(plan: Plan, machine: Machine) -> int:
+def _datagram_room(plan: Plan, network: Network) -> int:
     match plan.role:
         case ServerPlan():
             return ETHERNET_MTU - _overhead([plan.role.listen.host])
@@ -76,7 +76,7 @@ def _datagram_room(plan: Plan, machine: Machine) -> int:
             remotes = [remote.host for _, remote in plan.role.wans]
             if plan.role.discovery is not None:
                 remotes.append(plan.role.discovery.host)
-            mtus = [machine.interface_mtu(name) for name in _interfaces(plan.role, machine)]
+            mtus = [network.interface_mtu(name) for name in _interfaces(plan.role, network)]
             return min([*mtus, ETHERNET_MTU]) - _overhead(remotes)
 
 
@@ -92,15 +92,15 @@ def _is_ipv4(host: str) -> bool:
         return False
 
 
-def _interfaces(role: ClientPlan, machine: Machine) -> set[str]:
+def _interfaces(role: ClientPlan, network: Network) -> set[str]:
     """Return the interfaces of those WANs that are there now."""
     if role.discovery is not None:
-        return {found.interface for found in machine.discover()}
+        return {found.interface for found in network.discover()}
     present = set()
     for wish, _ in role.wans:
         for version in (4, 6):
             with suppress(PlatformError):
-                present.add(machine.locate(wish, version).interface)
+                present.add(network.locate(wish, version).interface)
     return present
 
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import trio
-
 from multiwanbond.config.notations import InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.kernel import Kernel
 from multiwanbond.linux.lock import TunnelLock
+from multiwanbond.linux.names import resolve
 from multiwanbond.linux.netlink import Netlink
 from multiwanbond.linux.privileges import check_privileges
 from multiwanbond.linux.routing import TunnelRouting
@@ -128,11 +127,7 @@ class LinuxMachine:
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Return the addresses of a name, in the order the resolver prefers them; maybe none."""
-        try:
-            answers = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except (socket.gaierror, UnicodeError):
-            return []
-        return list(dict.fromkeys(Address(str(answer[4][0]), port) for answer in answers))
+        return await resolve(host, port)
 
 
 def _say_skipped(skipped: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from multiwanbond.control.status import WanDocument
 from multiwanbond.errors import PlatformError
 
 from .dataplane import SERVER_SOCKET, Dataplane
-from .machine import Machine
+from .machine import Network
 from .plan import ServerPlan
 from .report import WanLabel, say
 
@@ -22,9 +22,9 @@ REOPEN_PAUSE: Final = 1.0
 class Listener:
     """The listening socket; opened once at the start, and again whenever it breaks."""
 
-    def __init__(self, plan: ServerPlan, *, machine: Machine, dataplane: Dataplane) -> None:
+    def __init__(self, plan: ServerPlan, *, network: Network, dataplane: Dataplane) -> None:
         self._address = plan.listen
-        self._machine = machine
+        self._network = network
         self._dataplane = dataplane
         self._broken = trio.Event()
 
@@ -35,7 +35,7 @@ class Listener:
             PlatformError: the address is in use, or not ours.
         """
         is_ipv6 = ip_address(self._address.host).version == 6
-        socket = self._machine.open_udp(
+        socket = self._network.open_udp(
             family=AF_INET6 if is_ipv6 else AF_INET, local=self._address
         )
         self._dataplane.attach(SERVER_SOCKET, socket)

@@ -47,35 +47,11 @@ class Watch(Protocol):
     async def wait_changed(self) -> None: ...
 
 
-class Machine(Protocol):
-    """The kernel, as far as the daemon of one tunnel reads and changes it.
-
-    What changes something puts its reversal on `undo` first.
-    """
-
-    def check(self) -> None:
-        """Raise PrivilegeError or PlatformError if we could not do our work; change nothing."""
-
-    def lock(self, undo: Undo) -> None:
-        """Keep other daemons off this tunnel; PlatformError names the one that has it."""
-
-    def clean_up(self) -> list[str]:
-        """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
+class Network(Protocol):
+    """What surrounds the machine, as far as a bond needs it: uplinks, sockets, names."""
 
     def interface_mtu(self, name: str) -> int:
         """Return an interface's MTU; PlatformError if there is none of that name."""
-
-    def open_tun(self, *, wants_offload: bool) -> TunDevice:
-        """Create the TUN device."""
-
-    def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
-        """Give the device its addresses and MTU, and set it up."""
-
-    def set_mtu(self, mtu: int) -> None:
-        """Change the device's MTU."""
-
-    def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
-        """Send these destinations into the tunnel; our own sockets stay out of it."""
 
     def discover(self) -> list[FoundWan]:
         """Return the interfaces that have a default route."""
@@ -101,3 +77,31 @@ class Machine(Protocol):
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """Return the addresses of a name; none if it has none, or nobody answers."""
+
+
+class Machine(Network, Protocol):
+    """The kernel, as far as the daemon of one tunnel reads and changes it.
+
+    What changes something puts its reversal on `undo` first.
+    """
+
+    def check(self) -> None:
+        """Raise PrivilegeError or PlatformError if we could not do our work; change nothing."""
+
+    def lock(self, undo: Undo) -> None:
+        """Keep other daemons off this tunnel; PlatformError names the one that has it."""
+
+    def clean_up(self) -> list[str]:
+        """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
+
+    def open_tun(self, *, wants_offload: bool) -> TunDevice:
+        """Create the TUN device."""
+
+    def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
+        """Give the device its addresses and MTU, and set it up."""
+
+    def set_mtu(self, mtu: int) -> None:
+        """Change the device's MTU."""
+
+    def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
+        """Send these destinations into the tunnel; our own sockets stay out of it."""

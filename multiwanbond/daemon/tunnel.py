@@ -78,8 +78,8 @@ class Tunnel:
     def _make_sockets(self) -> Wans | Listener:
         role = self.plan.role
         if isinstance(role, ClientPlan):
-            return Wans(role, machine=self._machine, dataplane=self.dataplane)
-        return Listener(role, machine=self._machine, dataplane=self.dataplane)
+            return Wans(role, network=self._machine, dataplane=self.dataplane)
+        return Listener(role, network=self._machine, dataplane=self.dataplane)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry packets until `stop`, or until something fails that must not."""

@@ -24,7 +24,7 @@ from multiwanbond.linux.undo import Undo
 from multiwanbond.linux.wans import FoundWan
 
 from .dataplane import Dataplane
-from .machine import Machine, WanWish
+from .machine import Network, WanWish
 from .plan import MOST_DISCOVERED, ClientPlan
 from .report import WanLabel, say
 
@@ -101,12 +101,12 @@ class Wan:
 class Wans:
     """All WANs of a client; `run` keeps them, `close` takes back what they changed."""
 
-    def __init__(self, plan: ClientPlan, *, machine: Machine, dataplane: Dataplane) -> None:
+    def __init__(self, plan: ClientPlan, *, network: Network, dataplane: Dataplane) -> None:
         self._wans = {wish.id: Wan(wish, remote) for wish, remote in plan.wans}
         self._leaving: list[Wan] = []
         """Wanted no more, and not gone yet; the last to be told is the last."""
         self._discovery = plan.discovery
-        self._machine = machine
+        self._network = network
         self._dataplane = dataplane
         self._nursery: trio.Nursery | None = None
         # One at a time: the adapters' netlink socket belongs to one thread at a time.
@@ -115,7 +115,7 @@ class Wans:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep all WANs until cancelled."""
-        async with self._machine.watch() as watch, trio.open_nursery() as nursery:
+        async with self._network.watch() as watch, trio.open_nursery() as nursery:
             self._nursery = nursery
             for wan in self._wans.values():
                 nursery.start_soon(self._keep, wan)
@@ -236,7 +236,7 @@ class Wans:
         """Add a WAN for every default route by an interface that has none yet."""
         if self._discovery is None:
             return
-        there = await self._in_thread(self._machine.discover)
+        there = await self._in_thread(self._network.discover)
         known = {wan.wish.interface for wan in self._wans.values()}
         free = (number for number in range(1, MOST_DISCOVERED + 1) if number not in self._wans)
         for found in there:
@@ -324,7 +324,7 @@ class Wans:
         for address in wan.candidates_in_order(is_answered=is_answered, now=now):
             version = ip_address(address.host).version
             try:
-                return await self._in_thread(self._machine.locate, wan.wish, version), address
+                return await self._in_thread(self._network.locate, wan.wish, version), address
             except PlatformError as exc:
                 refusal = refusal or exc
         assert refusal is not None, "a lookup without an address is an error"
@@ -332,8 +332,8 @@ class Wans:
 
     async def _switch_on(self, wan: Wan, found: FoundWan, address: Address) -> None:
         wan_id = wan.wish.id
-        await self._in_thread(self._machine.route_wan, wan_id, found, wan.undo)
-        socket = self._machine.open_udp(
+        await self._in_thread(self._network.route_wan, wan_id, found, wan.undo)
+        socket = self._network.open_udp(
             family=AF_INET6 if ":" in address.host else AF_INET,
             local=Address(found.local_host, 0),
             device=found.interface,
@@ -357,7 +357,7 @@ class Wans:
         # What is added again is on `wan.undo` since the first time.
         again = Undo()
         try:
-            await self._in_thread(self._machine.route_wan, wan.wish.id, found, again)
+            await self._in_thread(self._network.route_wan, wan.wish.id, found, again)
         finally:
             again.commit()
 
@@ -395,7 +395,7 @@ class Wans:
         elif self._is_lookup_due(wan):
             addresses: list[Address] = []
             with trio.move_on_after(LOOKUP_LIMIT):
-                addresses = await self._machine.resolve(remote.host, remote.port)
+                addresses = await self._network.resolve(remote.host, remote.port)
             wan.looked_up_at = trio.current_time()
             if not addresses and not wan.candidates:
                 raise PlatformError(
