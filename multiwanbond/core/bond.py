@@ -159,6 +159,11 @@ class Bond:
         """Let leave what waits, as far as the paths have credit; call it before polling."""
         self._dispatch.drain(self.keys.current, now)
 
+    @property
+    def room(self) -> int:
+        """Bytes of inner packets that may come now without any being shed; 0: none can leave."""
+        return self._dispatch.room if self.keys.current is not None else 0
+
     def _send_frames(
         self, path: Path, frames: Sequence[Frame], now: float, *, size: int = 0
     ) -> None:

@@ -21,7 +21,7 @@ from multiwanbond.core.outbound import Outbound
 from multiwanbond.core.pacer import TICK
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
-from multiwanbond.core.queue import LEAST_LIMIT, FairQueue, Piece
+from multiwanbond.core.queue import FEW, LEAST_LIMIT, TARGET, FairQueue, Piece
 from multiwanbond.core.repair import OLDEST, Lost, Relapses
 from multiwanbond.core.scheduling import Scheduler, make_scheduler
 from multiwanbond.core.scheduling.base import soonest
@@ -40,6 +40,9 @@ REPAIR_AHEAD: Final = 0.002
 REPAIR_LOSS_WEIGHT: Final = 5.0
 QUEUE_TIME: Final = 0.1
 """Seconds of all paths' rates together that may wait; CoDel keeps it shorter in the long run."""
+ROOM_TIME: Final = TARGET / 2
+"""Seconds of all paths' rates together that a sender may let wait who can wait himself. Twice as
+long, and CoDel would drop some of it."""
 PATIENCE: Final = 5.0
 """Seconds after the loss of a path in which nobody is told to slow down for what had been sent for
 it: the queue holds what the bond carried before. Most outages are shorter. A loss here stalls a
@@ -133,6 +136,13 @@ class Dispatch:
     def queued_bytes(self) -> int:
         """Inner bytes that wait for their turn."""
         return self._queue.octets
+
+    @property
+    def room(self) -> int:
+        """Bytes that may come now without waiting so long that any are shed; 0 without a path."""
+        rate = sum(path.rate for path in self._paths)
+        most = max(int(rate * ROOM_TIME), FEW) if self._paths else 0
+        return max(most - self._queue.octets, 0)
 
     @property
     def shed_packets(self) -> int:

@@ -10,7 +10,7 @@ go back in time. There are four kinds:
   for the time at which `handle_timeout` is due. What is polled belongs to the core until the next
   call into it: send or copy it first.
 - `reconfigure` and `close` are what the operator wants.
-- `statistics` looks and changes nothing.
+- `statistics` and `room` look and change nothing.
 
 `Endpoint` only dispatches: by inner destination to a peer, by session id to a key, by type to a
 handshake. What a bond does is in `bond`, how one begins in `peer`.
@@ -199,6 +199,15 @@ class Endpoint:
     def poll_timeout(self) -> float | None:
         """Return when `handle_timeout` is due on the caller's clock; None for never."""
         return self._deadlines.earliest()
+
+    def room(self, public_key: bytes) -> int:
+        """Return how many bytes of packets a peer's bond takes without shedding any.
+
+        0 means to wait: for a bond, for a path, or for what waits in the bond to leave. Whoever
+        hands over more loses some of it, as behind any full queue.
+        """
+        peer = self._peers.get(public_key)
+        return 0 if peer is None or peer.bond is None else peer.bond.room
 
     def statistics(self) -> EndpointStatistics:
         """Return a snapshot of everything counted."""
