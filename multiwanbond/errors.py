@@ -66,6 +66,15 @@ class ControlError(MultiWanBondError):
         self.remedy = remedy
 
 
+class MessageError(MultiWanBondError):
+    """A program wants to send what no bond carries, or to where none leads."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = problem
+        self.remedy = remedy
+
+
 class UsageError(MultiWanBondError):
     """The command line itself is wrong."""
 

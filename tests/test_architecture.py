@@ -19,7 +19,7 @@ LAYERS = [
     {"config"},
     {"linux", "plugins", "control", "sim"},
     {"daemon", "web", "lab"},
-    {"cli"},
+    {"cli", "api"},
 ]
 SIDEWAYS: set[tuple[str, str]] = set()
 
