@@ -174,6 +174,7 @@ wans:
   - {{id: 2, name: "Größe: 5 # %", type: 5g, local_addr: "2001:db8::2", remote_addr: "v.x:1"}}
 health: {{max_packet_loss: 0.5}}
 routing: {{mode: per_flow}}
+fec: {{redundancy: auto}}
 tunnel: {{address: [10.77.0.2/24, "fd77::2/64"], routes: [], mtu: 1400}}
 security:
   private_key_file: /etc/keys/private.key

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from multiwanbond.lab.topology import Topology
 
 from .inner import echo, echoed
 from .kernel_state import kernel_state
+from .test_bond import download, wait_received
 
 pytestmark = pytest.mark.netns
 
@@ -218,6 +219,8 @@ def test_sighup_applies_what_has_changed_and_says_so(lab: Topology, bond: Bond) 
 
 
 def test_routes_change_while_datagrams_travel(lab: Topology, bond: Bond) -> None:
+    for wan in lab.wans:
+        bond.wait_state(wan.number, "Up")
     before = _kernel_state(lab)
     tunnel = bond.client.document["tunnel"]
 
@@ -233,3 +236,21 @@ def test_routes_change_while_datagrams_travel(lab: Topology, bond: Bond) -> None
     assert not is_over
     assert lost == 0
     assert _kernel_state(lab) == before
+
+
+def test_a_download_that_reloads_go_through_arrives_intact(lab: Topology, bond: Bond) -> None:
+    for wan in lab.wans:
+        bond.wait_state(wan.number, "Up")
+    wans = bond.client.document["wans"]
+
+    with closing(download(lab, size=60_000_000)) as transfer:
+        wait_received(transfer, 2_000_000)
+        reload(bond.client, wans=wans[1:])
+        reload(bond.server, routing={"mode": "weighted"})
+        bond.wait_until(lambda status: path_ids(status) == {2, 3}, 5.0, "without WAN 1")
+        reload(bond.client, wans=wans)
+        has_ended = transfer.has_ended()
+        result = transfer.wait(60)
+
+    assert not has_ended
+    assert result.is_intact, result.errors
