@@ -21,6 +21,7 @@ from multiwanbond.core.frames import (
     Ack,
     Close,
     Frame,
+    Groups,
     Leave,
     Probe,
     ProbeReply,
@@ -29,6 +30,7 @@ from multiwanbond.core.frames import (
     TrainReport,
     decode_frames_untrusted,
 )
+from multiwanbond.core.groups import Wishes
 from multiwanbond.core.inbound import Inbound
 from multiwanbond.core.keys import KeyRing, TransportKey
 from multiwanbond.core.path import Path
@@ -76,6 +78,8 @@ class Bond:
         self.inner_mtu = inner_mtu
         self.keys = KeyRing()
         self.paths = PathSet(peer)
+        self.wishes = Wishes()
+        """Which multicast groups either end wants."""
         self.opened_at = now
         self.closed_by_peer: CloseReason | None = None
         """The reason the peer gave in a close frame."""
@@ -368,6 +372,8 @@ class Bond:
                     self._handle_abandon(frame.path_id, now)
                 case Close():
                     self.closed_by_peer = close_reason(frame.reason)
+                case Groups():
+                    self.wishes.on_frame(frame, now)
         self._settle_paths()
 
     def _handle_ack(self, ack: Ack, came_by: Path, now: float) -> None:
@@ -429,6 +435,10 @@ class Bond:
             if path.prober.is_due(now):
                 frames = path.start_probe(now, is_idle=is_idle)
                 self._send_frames(path, [*frames, ack_of([path], now)], now)
+        for wish in self.wishes.take(now):
+            for way in quickest(self.paths.sendable):
+                self._send_frames(way, [wish], now)
+        self.wishes.expire(now)
         self.expire_keys(now)
         self._dispatch.expire_idle(now)
         self._settle_paths()
@@ -445,6 +455,7 @@ class Bond:
                 self._inbound.deadline(),
                 self._dispatch.deadline(),
                 self.keys.deadline(),
+                self.wishes.deadline(),
                 self._heard_at + SILENCE_LIMIT,
                 *(path.deadline() for path in self.paths),
             ]

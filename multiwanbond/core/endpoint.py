@@ -17,18 +17,21 @@ handshake. What a bond does is in `bond`, how one begins in `peer`.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from ipaddress import ip_network
+from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.cookie import MacStamper
 from multiwanbond.core.datagram import LinkChange, Received, Transmit
-from multiwanbond.core.events import CloseReason, Event
+from multiwanbond.core.events import CloseReason, Event, GroupsChanged
 from multiwanbond.core.gatekeeper import Gatekeeper
 from multiwanbond.core.ip import destination
+from multiwanbond.core.multicast import Multicast
 from multiwanbond.core.peer import Peer, Session
 from multiwanbond.core.prefixes import PrefixMap
 from multiwanbond.core.sessions import SessionTable
-from multiwanbond.core.settings import EndpointSettings, PeerSettings
+from multiwanbond.core.settings import EndpointSettings, PeerSettings, Prefix
 from multiwanbond.core.statistics import EndpointStatistics
 from multiwanbond.core.timers import DeadlineQueue
 from multiwanbond.core.wire import (
@@ -40,6 +43,8 @@ from multiwanbond.core.wire import (
     decode_response_untrusted,
 )
 from multiwanbond.errors import DatagramError, DropReason
+
+_GROUPS: Final = (ip_network("224.0.0.0/4"), ip_network("ff00::/8"))
 
 
 class Endpoint:
@@ -62,6 +67,8 @@ class Endpoint:
             peer.public_key: Peer(peer, settings, self._sessions, entropy, now)
             for peer in settings.peers
         }
+        self._multicast = Multicast()
+        self._multicast.is_enabled = settings.multicast_enabled
         self._routes = self._make_routes()
         self._deadlines: DeadlineQueue[Peer] = DeadlineQueue()
         self._touched: set[Peer] = set(self._peers.values())
@@ -78,23 +85,32 @@ class Endpoint:
         """What is in force."""
         return self._settings
 
-    def _make_routes(self) -> PrefixMap[Peer]:
-        return PrefixMap(
+    def _make_routes(self) -> PrefixMap[Peer | Multicast]:
+        unicast: list[tuple[Prefix, Peer | Multicast]] = [
             (prefix, peer) for peer in self._peers.values() for prefix in peer.settings.allowed_ips
-        )
+        ]
+        return PrefixMap([*unicast, *((prefix, self._multicast) for prefix in _GROUPS)])
 
     # --- what happened
 
     def handle_bursts(self, bursts: Sequence[Burst], now: float) -> None:
-        """Send inner packets, each to the peer its destination belongs to."""
+        """Send inner packets, each to the peer its destination belongs to.
+
+        One to a multicast group goes to every peer that wants the group.
+        """
         lookup = self._routes.lookup
         batches: dict[Peer, list[Burst]] = {}
+        to_groups: list[Burst] = []
         for burst in bursts:
             peer = lookup(destination(burst.packet))
             if peer is None:
                 self._unroutable_packets += burst.segment_count
+            elif isinstance(peer, Multicast):
+                to_groups.append(burst)
             else:
                 batches.setdefault(peer, []).append(burst)
+        if to_groups:
+            self._multicast.handle_bursts(to_groups, batches, now)
         for peer, batch in batches.items():
             peer.handle_bursts(batch, now)
             self._touched.add(peer)
@@ -116,6 +132,12 @@ class Endpoint:
             if peer.settings.is_initiator:
                 peer.handle_link_change(wan_id, change, now)
                 self._touched.add(peer)
+        self._settle(now)
+
+    def handle_wishes(self, groups: Iterable[bytes], now: float) -> None:
+        """Hosts on our side want packets to these multicast groups, and to no others."""
+        self._multicast.want(groups, self._peers.values(), now)
+        self._touched.update(self._peers.values())
         self._settle(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -150,6 +172,7 @@ class Endpoint:
             if public_key not in self._peers:
                 peer.remove(now)
                 self._touched.add(peer)  # for its last words
+        self._multicast.is_enabled = settings.multicast_enabled
         self._routes = self._make_routes()
         self._touched.update(self._peers.values())
         self._settle(now)
@@ -215,6 +238,7 @@ class Endpoint:
             peers=tuple(peer.statistics(self._now) for peer in self._peers.values()),
             dropped=dict(self._dropped),
             unroutable_packets=self._unroutable_packets,
+            multicast=self._multicast.statistics(),
         )
 
     # --- dispatch
@@ -303,12 +327,29 @@ class Endpoint:
         """Draw the consequences of a call for every peer it touched."""
         self._now = now
         for peer in self._touched:
-            peer.after(now)
-            if peer.bond is not None:
-                self._deliveries += peer.bond.poll_deliver(now)
-                self._dropped[DropReason.MALFORMED] += peer.bond.take_malformed()
-            self._replies += peer.transmits
-            peer.transmits.clear()
-            self._events.extend(peer.events)
-            peer.events.clear()
-            self._deadlines.set(peer, peer.deadline())
+            self._settle_peer(peer, now)
+        # Once more for those that get what another has sent; each packet is passed on only once.
+        while relays := self._multicast.take_relays():
+            for peer, bursts in relays.items():
+                peer.handle_bursts(bursts, now)
+                self._touched.add(peer)
+                self._settle_peer(peer, now)
+
+    def _settle_peer(self, peer: Peer, now: float) -> None:
+        peer.after(now)
+        multicast = self._multicast
+        if multicast.is_enabled and multicast.follow(peer, self._peers.values(), now):
+            self._events.append(GroupsChanged(groups=multicast.wanted))
+            for each in self._peers.values():
+                self._deadlines.set(each, each.deadline())  # it has something to ask for
+        if peer.bond is not None:
+            delivered = peer.bond.poll_deliver(now)
+            if delivered and multicast.is_enabled:
+                delivered = multicast.on_delivered(peer, delivered, now)
+            self._deliveries += delivered
+            self._dropped[DropReason.MALFORMED] += peer.bond.take_malformed()
+        self._replies += peer.transmits
+        peer.transmits.clear()
+        self._events.extend(peer.events)
+        peer.events.clear()
+        self._deadlines.set(peer, peer.deadline())

@@ -75,4 +75,14 @@ class PathRemoved:
     path_id: int
 
 
-Event = BondOpened | BondClosed | PathStateChanged | PathAddressChanged | PathRemoved
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsChanged:
+    """Peers want packets to these multicast groups, and to no others."""
+
+    groups: frozenset[bytes]
+    """Packed addresses, 4 or 16 bytes."""
+
+
+Event = (
+    BondOpened | BondClosed | PathStateChanged | PathAddressChanged | PathRemoved | GroupsChanged
+)

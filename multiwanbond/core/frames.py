@@ -21,6 +21,8 @@ MAX_RANGES: Final = 16
 """Ranges in one path's ack; each is repeated until so many newer ones have pushed it out."""
 MAX_RANGE: Final = 0xFFFF
 MAX_GAP: Final = 0xFF
+MOST_GROUPS: Final = 24
+"""Multicast groups in one frame: with the longest addresses it fits the smallest datagram."""
 
 
 class FrameType(IntEnum):
@@ -36,6 +38,7 @@ class FrameType(IntEnum):
     TRAIN_REPORT = 7
     TERMS = 8
     LEAVE = 9
+    GROUPS = 10
 
 
 class Probe(NamedTuple):
@@ -158,7 +161,19 @@ class Leave(NamedTuple):
     path_id: int
 
 
-Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms | Leave
+class Groups(NamedTuple):
+    """Multicast groups the sender wants to have from now on, or no more (see `groups`).
+
+    1 type, 1 wanted (1) or not (0), 1 count of IPv4 addresses, 1 count of IPv6 addresses, then the
+    addresses
+    """
+
+    is_wanted: bool
+    addresses: tuple[bytes, ...]
+    """Of 4 or 16 bytes, the short ones first on the wire."""
+
+
+Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms | Leave | Groups
 
 _PROBE: Final = Struct("!BH")
 _PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
@@ -166,6 +181,7 @@ _RANGE: Final = Struct("!HB")
 _TWO: Final = Struct("!BB")
 _TRAIN_REPORT: Final = Struct("!BBBBII")
 _TERMS: Final = Struct("!BHQ")
+_GROUPS: Final = Struct("!BBBB")
 
 
 def encode_frames(frames: Sequence[Frame]) -> bytes:
@@ -195,6 +211,15 @@ def _encode_frame(frame: Frame) -> bytes:
             return _TERMS.pack(FrameType.TERMS, *frame)
         case Leave():
             return _TWO.pack(FrameType.LEAVE, frame.path_id)
+        case Groups():
+            return _encode_groups(frame)
+
+
+def _encode_groups(frame: Groups) -> bytes:
+    ordered = sorted(frame.addresses, key=len)
+    short = sum(len(address) == 4 for address in ordered)
+    head = _GROUPS.pack(FrameType.GROUPS, frame.is_wanted, short, len(ordered) - short)
+    return head + b"".join(ordered)
 
 
 def _encode_path_ack(path: PathAck) -> bytes:
@@ -250,6 +275,8 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
             return Terms(*fields), offset + _TERMS.size
         case FrameType.LEAVE:
             return Leave(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
+        case FrameType.GROUPS:
+            return _decode_groups_untrusted(plain, offset)
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 
@@ -282,3 +309,15 @@ def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
         )
         offset = end
     return Ack(tuple(paths)), offset
+
+
+def _decode_groups_untrusted(plain: Bytes, offset: int) -> tuple[Groups, int]:
+    _, is_wanted, short, long = _GROUPS.unpack_from(plain, offset)
+    offset += _GROUPS.size
+    addresses = []
+    for size in (4,) * short + (16,) * long:
+        addresses.append(bytes(plain[offset : offset + size]))
+        offset += size
+    if offset > len(plain):
+        raise ValueError
+    return Groups(bool(is_wanted), tuple(addresses)), offset

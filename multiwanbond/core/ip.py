@@ -342,6 +342,31 @@ def split_run(burst: Burst) -> list[Burst]:
     return packets
 
 
+def lower_hop_limit(burst: Burst) -> Burst | None:
+    """Return a copy that has one hop less to go; None if it may go no further (RFC 1812, 5.3.1)."""
+    is_ipv4 = ip_version(burst.packet) == 4
+    place = 8 if is_ipv4 else 7
+    if burst.packet[place] <= 1:
+        return None
+    lowered = bytearray(burst.packet)
+    lowered[place] -= 1
+    if is_ipv4:
+        _complete_header(lowered)
+    return Burst(
+        bytes(lowered),
+        segment_size=burst.segment_size,
+        header_length=burst.header_length,
+        is_checksum_partial=burst.is_checksum_partial,
+    )
+
+
+def _complete_header(packet: bytearray) -> None:
+    """Put the right checksum into an IPv4 header."""
+    length = (packet[0] & 15) * 4
+    packet[_IPV4_CHECKSUM : _IPV4_CHECKSUM + 2] = bytes(2)
+    _U16.pack_into(packet, _IPV4_CHECKSUM, -internet_sum(packet[:length]) % 0xFFFF)
+
+
 def mark_congestion(burst: Burst) -> Burst | None:
     """Return a copy that tells its receiver of congestion (RFC 3168, section 5).
 
@@ -356,9 +381,7 @@ def mark_congestion(burst: Burst) -> Burst | None:
             return None
         marked = bytearray(packet)
         marked[1] |= _ECN
-        length = (marked[0] & 15) * 4
-        marked[_IPV4_CHECKSUM : _IPV4_CHECKSUM + 2] = bytes(2)
-        _U16.pack_into(marked, _IPV4_CHECKSUM, -internet_sum(marked[:length]) % 0xFFFF)
+        _complete_header(marked)
     else:
         if not packet[1] & _ECN << 4:
             return None

@@ -264,6 +264,8 @@ class EndpointSettings:
     duplication: DuplicationSettings = DuplicationSettings()
     classes: tuple[TrafficClass, ...] = ()
     """The first that matches a flow counts."""
+    multicast_enabled: bool = False
+    """Packets to multicast groups are carried to the peers that want them."""
 
     def wan(self, wan_id: int) -> WanSettings | None:
         """Return the WAN of that number; None if there is none, or it is to be left out."""

@@ -92,6 +92,26 @@ class PeerStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MulticastStatistics:
+    """Packets to multicast groups."""
+
+    is_enabled: bool = False
+    wanted_here: int = 0
+    """Groups that hosts on our side want."""
+    wanted_there: int = 0
+    """Groups that peers want from us."""
+    sent_packets: int = 0
+    """Copies sent to peers: one packet for two clients is two."""
+    received_packets: int = 0
+    relayed_packets: int = 0
+    """Copies of a peer's packets that went to other peers."""
+    unwanted_packets: int = 0
+    """Packets to groups that no peer wants, or that never leave their link."""
+    looped_packets: int = 0
+    """Copies that had been here before, and went no further."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointStatistics:
     """Everything an endpoint counts."""
 
@@ -100,3 +120,4 @@ class EndpointStatistics:
     """Received datagrams thrown away, by reason."""
     unroutable_packets: int
     """Inner packets for a destination that belongs to no peer."""
+    multicast: MulticastStatistics = MulticastStatistics()

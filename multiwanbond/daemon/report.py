@@ -18,6 +18,7 @@ from multiwanbond.core.events import (
     BondOpened,
     CloseReason,
     Event,
+    GroupsChanged,
     PathAddressChanged,
     PathRemoved,
     PathStateChanged,
@@ -104,6 +105,8 @@ class Report:
                     path=event.path_id,
                     wan=self._label(event.path_id).name,
                 )
+            case GroupsChanged():
+                say(logging.DEBUG, f"The peers want {len(event.groups)} multicast groups.")
             case _:
                 assert_never(event)
 

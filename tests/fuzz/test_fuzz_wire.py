@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from multiwanbond.core import frames, wire
 from multiwanbond.core.fec.shards import decode_parity_untrusted, unpack_shard_untrusted
+from multiwanbond.core.membership import Report, decode_igmp_untrusted, decode_mld_untrusted
 from multiwanbond.errors import DatagramError
 
 PARSERS: list[Callable[[bytes], object]] = [
@@ -17,6 +18,8 @@ PARSERS: list[Callable[[bytes], object]] = [
     wire.decode_cookie_reply_untrusted,
     wire.split_macs_untrusted,
     decode_parity_untrusted,
+    decode_igmp_untrusted,
+    decode_mld_untrusted,
 ]
 
 
@@ -50,6 +53,28 @@ def test_any_ack_is_read_or_refused(data: bytes) -> None:
         return
 
     assert isinstance(found[0], frames.Ack)
+
+
+@given(data=st.binary(min_size=1, max_size=200).map(lambda tail: b"\x0a" + tail))
+def test_any_wish_for_groups_is_read_or_refused(data: bytes) -> None:
+    try:
+        found = frames.decode_frames_untrusted(data)
+    except DatagramError:
+        return
+
+    assert isinstance(found[0], frames.Groups)
+    assert all(len(address) in (4, 16) for address in found[0].addresses)
+
+
+@given(data=st.binary(max_size=200).map(lambda tail: b"\x8f\0\0\0\0\0\0" + tail))
+def test_any_multicast_report_is_read_or_refused(data: bytes) -> None:
+    try:
+        found = decode_mld_untrusted(data)
+    except DatagramError:
+        return
+
+    assert isinstance(found, Report)
+    assert all(len(group) == 16 for group in found.wanted + found.left)
 
 
 @given(data=st.binary(min_size=5, max_size=60))
