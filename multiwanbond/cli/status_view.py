@@ -6,7 +6,13 @@ rich draws the table on a terminal; a pipe gets plain columns, which need no imp
 import sys
 from collections.abc import Iterator, Sequence
 
-from multiwanbond.control.status import PathDocument, PeerDocument, StatusDocument, WanDocument
+from multiwanbond.control.status import (
+    MulticastDocument,
+    PathDocument,
+    PeerDocument,
+    StatusDocument,
+    WanDocument,
+)
 from multiwanbond.units import format_rate, format_size
 
 _HEADINGS = (
@@ -38,6 +44,8 @@ def show_status(status: StatusDocument) -> None:
         if mended:
             print(f"  {mended}")
     for line in waiting_lines(status["wans"]):
+        print(line)
+    for line in _multicast_lines(status["multicast"]):
         print(line)
     for line in (*_loss_lines(status), *_slow_lines(status)):
         print(line)
@@ -93,6 +101,24 @@ def _loss_lines(status: StatusDocument) -> Iterator[str]:
         count = status[key]  # type: ignore[literal-required]  # three keys of the same type
         if count:
             yield f"{text}: {count}"
+
+
+def _multicast_lines(multicast: MulticastDocument | None) -> Iterator[str]:
+    """Yield which groups are carried, and how much."""
+    if multicast is None:
+        return
+    here, there = (_listed(multicast[side]) for side in ("wanted_here", "wanted_there"))
+    yield (
+        f"multicast on {_listed(multicast['interfaces'])}: wanted here {here}, there {there}; sent "
+        f"{multicast['sent_packets']} packets, received {multicast['received_packets']}, "
+        f"passed on {multicast['relayed_packets']}"
+    )
+    if multicast["looped_packets"]:
+        yield f"multicast packets that came round and were stopped: {multicast['looped_packets']}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _slow_lines(status: StatusDocument) -> Iterator[str]:

@@ -9,11 +9,10 @@ from typing import Any, Final, TypeVar
 from multiwanbond.options import Option, default_of, is_required, options_of
 from multiwanbond.units import NotationError
 
-from . import unsupported
 from .document import Listing, Mapping, Node, Scalar
 from .origin import Mark
 from .problems import Problems
-from .walk import Kind, general, join, kinds_of, nearest, settings_of
+from .walk import Kind, join, kinds_of, nearest, settings_of
 
 _T = TypeVar("_T")
 
@@ -134,11 +133,7 @@ class Converter:
         )
 
     def _complain_about_key(self, name: str, parent: str, section: type, mark: Mark) -> None:
-        key = join(parent, name)
-        remedy = unsupported.KEYS.get(general(key))
-        if remedy is not None:
-            self._problems.add(key, unsupported.VERDICT, remedy, mark=mark)
-        elif name == "<<":
+        if name == "<<":
             problem = "'<<' (merging) is not supported"
             self._problems.add(parent, problem, "Write the settings out", mark=mark)
         else:

@@ -101,6 +101,19 @@ class Session(ReorderSettings):
         default_doc="none; a client needs it",
         doc="Host and UDP port of the server. A server does not use it.",
     )
+    multicast_enabled: bool = option(
+        False,
+        doc="True carries multicast, IPv4 and IPv6, between the hosts behind both ends, and from "
+        "the server to all its clients that want it. Only groups that somebody has joined at the "
+        "other end cross the bond. Set it at both ends.",
+    )
+    multicast_interfaces: tuple[str, ...] | None = option(
+        None,
+        notation=INTERFACE_NAME,
+        default_doc="all with an address and no default route that are no WAN",
+        doc="Interfaces whose hosts send and receive multicast; [] are only the programs of this "
+        "machine.",
+    )
     duplicate_packets: bool = option(
         False,
         reload=Reload.LIVE,

@@ -125,6 +125,26 @@ class WanDocument(TypedDict):
     """What is missing before it can be tried, in plain words; None when nothing is."""
 
 
+class MulticastDocument(TypedDict):
+    """Packets to groups, since the start."""
+
+    interfaces: list[str]
+    """Whose hosts take part."""
+    wanted_here: list[str]
+    """Groups that hosts on our side want, the first of them."""
+    wanted_there: list[str]
+    """Groups that peers want from us, the first of them."""
+    sent_packets: int
+    """Copies sent to peers."""
+    received_packets: int
+    relayed_packets: int
+    """Copies of a client's packets for other clients."""
+    unwanted_packets: int
+    """Packets to groups that no peer wants, or that never leave their link."""
+    looped_packets: int
+    """Packets that had been here before, and went no further."""
+
+
 class SocketDocument(TypedDict):
     """One UDP socket."""
 
@@ -158,6 +178,8 @@ class StatusDocument(TypedDict):
     tunnel: TunnelDocument
     peers: list[PeerDocument]
     wans: list[WanDocument]
+    multicast: MulticastDocument | None
+    """None if multicast is off."""
     sockets: list[SocketDocument]
     dropped: dict[str, int]
     """Received datagrams thrown away, by reason."""

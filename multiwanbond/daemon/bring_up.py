@@ -15,6 +15,7 @@ from multiwanbond.control.server import ControlSocket
 from multiwanbond.core.fec.shards import RESERVED
 from multiwanbond.core.wire import OVERHEAD
 from multiwanbond.errors import PlatformError
+from multiwanbond.linux.multicast import MulticastHost
 from multiwanbond.linux.undo import Undo
 
 from .machine import Machine, Network, TunDevice
@@ -35,6 +36,8 @@ class BroughtUp:
     tun: TunDevice
     mtu: int
     control: ControlSocket
+    multicast: MulticastHost | None
+    """None if multicast is not carried."""
     undo: Undo
     """Takes everything back, newest first."""
 
@@ -58,9 +61,12 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
         tun = machine.open_tun(wants_offload=plan.tunnel.wants_offload)
         undo.push(f"interface {name}", tun.close)
         machine.configure_tun(plan.tunnel.addresses, mtu, undo)
+        multicast = None
+        if plan.multicast is not None:
+            multicast = machine.open_multicast(plan.multicast, undo)
         control = ControlSocket(plan.control_socket)
         undo.push(f"control socket {plan.control_socket}", control.close)
-        return BroughtUp(tun=tun, mtu=mtu, control=control, undo=undo.take())
+        return BroughtUp(tun=tun, mtu=mtu, control=control, multicast=multicast, undo=undo.take())
 
 
 def fitting_mtu(plan: Plan, network: Network) -> int:

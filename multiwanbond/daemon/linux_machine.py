@@ -11,7 +11,9 @@ from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.kernel import Kernel
+from multiwanbond.linux.lans import LanFinder
 from multiwanbond.linux.lock import TunnelLock
+from multiwanbond.linux.multicast import MulticastHost, open_routers
 from multiwanbond.linux.names import resolve
 from multiwanbond.linux.netlink import Netlink
 from multiwanbond.linux.privileges import check_privileges
@@ -23,7 +25,7 @@ from multiwanbond.linux.undo import Undo
 from multiwanbond.linux.wans import FoundWan, Uplinks
 from multiwanbond.linux.watch import LinkWatch
 
-from .machine import WanWish
+from .machine import MulticastWish, WanWish
 from .report import say
 
 
@@ -78,6 +80,15 @@ class LinuxMachine:
     def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
         """Send these destinations into the tunnel; our own sockets stay out of it."""
         _say_skipped(self._routing.route_tunnel(prefixes, undo))
+
+    def open_multicast(self, wish: MulticastWish, undo: Undo) -> MulticastHost:
+        """Become this host's multicast router, with groups routed into the tunnel."""
+        routers = open_routers()
+        for router in routers:
+            undo.push(f"multicast routing of IPv{router.version}", router.close)
+        self._routing.route_multicast(undo)
+        lans = LanFinder(self._kernel, tunnel=self._tunnel, names=wish.interfaces, wans=wish.wans)
+        return MulticastHost(routers, lans)
 
     # WANs
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from multiwanbond.config.notations import InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
+from multiwanbond.linux.multicast import MulticastHost
 from multiwanbond.linux.tun import Offload
 from multiwanbond.linux.undo import Undo
 from multiwanbond.linux.wans import FoundWan
@@ -29,6 +30,16 @@ class WanWish:
     local_host: str | None = None
     """An address of ours on it; with it the interface may be left open."""
     wants_gso: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MulticastWish:
+    """Between which interfaces and the tunnel multicast is carried."""
+
+    interfaces: tuple[str, ...] | None
+    """None: all that have hosts, and are none of `wans`."""
+    wans: tuple[str, ...]
+    """Interfaces, or addresses on them, that are WANs by the operator's word."""
 
 
 class TunDevice(Tun, Protocol):
@@ -99,6 +110,13 @@ class Machine(Network, Protocol):
 
     def configure_tun(self, addresses: Sequence[InterfaceAddress], mtu: int, undo: Undo) -> None:
         """Give the device its addresses and MTU, and set it up."""
+
+    def open_multicast(self, wish: MulticastWish, undo: Undo) -> MulticastHost:
+        """Become this host's multicast router, with groups routed into the tunnel.
+
+        Raises:
+            PrivilegeError, PlatformError: it cannot be; the message names what is in the way.
+        """
 
     def set_mtu(self, mtu: int) -> None:
         """Change the device's MTU."""

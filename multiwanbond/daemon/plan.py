@@ -20,7 +20,7 @@ from multiwanbond.core.settings import (
     WanSettings,
 )
 
-from .machine import WanWish
+from .machine import MulticastWish, WanWish
 
 MOST_DISCOVERED: Final = 16
 """WANs found by themselves; the endpoint is told of so many from the start, since one without a
@@ -69,6 +69,8 @@ class Plan:
     tunnel: TunnelPlan
     control_socket: Path
     endpoint: EndpointSettings
+    multicast: MulticastWish | None = None
+    """None: no multicast."""
 
     @property
     def mode(self) -> Mode:
@@ -90,7 +92,21 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
         ),
         control_socket=configuration.control_socket,
         endpoint=_endpoint(configuration, costs),
+        multicast=_multicast(configuration),
     )
+
+
+def _multicast(configuration: Configuration) -> MulticastWish | None:
+    if not configuration.session.multicast_enabled:
+        return None
+    wans = [
+        name
+        for wan in configuration.wans
+        for name in (wan.interface, None if wan.local_addr is None else str(wan.local_addr))
+        if name is not None
+    ]
+    interfaces = configuration.session.multicast_interfaces
+    return MulticastWish(interfaces=interfaces, wans=tuple(wans))
 
 
 def _role(configuration: Configuration) -> ClientPlan | ServerPlan:
@@ -136,6 +152,7 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
             packets=session.duplicate_packets, mode=session.duplicate_mode
         ),
         inner_mtu=configuration.tunnel.mtu or WIDEST_MTU,
+        multicast_enabled=session.multicast_enabled,
         cipher_costs=_with_wish(costs, configuration.security.cipher),
     )
 

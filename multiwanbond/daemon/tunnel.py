@@ -19,13 +19,14 @@ from multiwanbond.control.server import ControlServer
 from multiwanbond.control.status import JsonObject, ReloadDocument, StatusDocument
 from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
-from multiwanbond.core.events import BondOpened, Event
+from multiwanbond.core.events import BondOpened, Event, GroupsChanged
 from multiwanbond.errors import ControlError
 
 from .bring_up import BroughtUp
 from .dataplane import Dataplane
 from .listener import Listener
 from .machine import Machine
+from .multicast import MulticastRouting
 from .notify import Notifier
 from .plan import ClientPlan, Plan, ServerPlan
 from .reload import Reloader, require_room
@@ -74,12 +75,23 @@ class Tunnel:
         standing.undo.push("routes of the WANs", self.sockets.close)
         standing.undo.push("sockets", self.dataplane.detach_all)
         self._routes = TunnelRoutes(machine, standing.undo)
+        self._multicast = self._make_multicast()
 
     def _make_sockets(self) -> Wans | Listener:
         role = self.plan.role
         if isinstance(role, ClientPlan):
             return Wans(role, network=self._machine, dataplane=self.dataplane)
         return Listener(role, network=self._machine, dataplane=self.dataplane)
+
+    def _make_multicast(self) -> MulticastRouting | None:
+        host = self._standing.multicast
+        if host is None:
+            return None
+        return MulticastRouting(host, endpoint=self.endpoint, flush=self.dataplane.flush)
+
+    async def _carry_multicast(self, routing: MulticastRouting) -> None:
+        async with self._machine.watch() as watch:
+            await routing.run(watch)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry packets until `stop`, or until something fails that must not."""
@@ -89,6 +101,8 @@ class Tunnel:
             await nursery.start(self.sockets.run)
             nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
             nursery.start_soon(self._route)
+            if self._multicast is not None:
+                nursery.start_soon(self._carry_multicast, self._multicast)
             nursery.start_soon(self._sample_rates)
             nursery.start_soon(self._notifier.feed_watchdog)
             self._say_ready()
@@ -159,6 +173,8 @@ class Tunnel:
 
     def _on_event(self, event: Event) -> None:
         self._report.on_event(event)
+        if isinstance(event, GroupsChanged) and self._multicast is not None:
+            self._multicast.on_groups_changed(event.groups)
         if isinstance(event, BondOpened) and event.inner_mtu < self._mtu:
             assert self._nursery is not None
             self._mtu = event.inner_mtu
@@ -237,6 +253,9 @@ class Tunnel:
                 for peer in counted.peers
             ],
             "wans": self.sockets.describe(),
+            "multicast": (
+                None if self._multicast is None else self._multicast.describe(counted.multicast)
+            ),
             "sockets": describe_sockets(self.dataplane.sockets),
             "dropped": {reason.value: count for reason, count in counted.dropped.items()},
             "unroutable_packets": counted.unroutable_packets,

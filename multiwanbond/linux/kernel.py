@@ -17,6 +17,7 @@ ROUTE_PROTOCOL: Final = 77
 time. Not assigned in <linux/rtnetlink.h> nor /etc/iproute2/rt_protos."""
 
 MAIN_TABLE: Final = 254
+LOCAL_TABLE: Final = 255
 
 DEFAULT_METRIC: Final = {4: 0, 6: 1024}
 """The metric the kernel gives a route that asks for none, by IP version."""

@@ -29,6 +29,7 @@ from multiwanbond.errors import PlatformError
 from .kernel import (
     DEFAULT_METRIC,
     EVERY_BIT,
+    LOCAL_TABLE,
     MAIN_TABLE,
     Interface,
     Kernel,
@@ -47,6 +48,12 @@ _TUNNEL_DEFAULT: Final = 7711
 _TABLES: Final = 77_000_000
 _TABLES_PER_TUNNEL: Final = 1000
 _NUMBERS: Final = 10_000
+_GROUPS: Final = (
+    (ip_network("224.0.0.0/4"), MAIN_TABLE, 7700),
+    (ip_network("ff00::/8"), LOCAL_TABLE, 1),
+)
+"""Groups, the table their route belongs in, and its metric: behind the operator's own route with
+IPv4, before the other interfaces' 256 with IPv6."""
 
 _ALIAS: Final = "multiwanbond"
 _STRICT, _LOOSE = "1", "2"
@@ -158,6 +165,18 @@ class TunnelRouting:
     def _tunnel_route(self, prefix: Prefix, table: int) -> Route:
         metric = DEFAULT_METRIC[prefix.version]
         return Route(prefix=prefix, interface=self.tunnel, table=table, metric=metric)
+
+    def route_multicast(self, undo: Undo) -> None:
+        """Send packets to groups into the tunnel, unless their sender names an interface or the
+        operator has a better route.
+
+        IPv6 has such a route for every interface in the table "local", which is asked first.
+        """
+        for prefix, table, metric in _GROUPS:
+            if prefix.version == 4 or self._has_ipv6():
+                self._add_route(
+                    Route(prefix=prefix, interface=self.tunnel, table=table, metric=metric), undo
+                )
 
     # Out by a WAN
 

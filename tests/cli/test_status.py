@@ -70,6 +70,7 @@ STATUS: StatusDocument = {
             ],
         }
     ],
+    "multicast": None,
     "wans": [
         {
             "id": 1,
@@ -185,3 +186,24 @@ def test_what_makes_it_slower_than_need_be_is_said(capsys: pytest.CaptureFixture
         "slower than need be: datagrams leave by Fibre one by one (no GSO)",
         "slower than need be: Python encrypts (python -m multiwanbond.native.build)",
     ]
+
+
+def test_status_lists_the_groups_that_are_carried(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["multicast"] = {
+        "interfaces": ["lan0"],
+        "wanted_here": ["239.1.2.3"],
+        "wanted_there": [],
+        "sent_packets": 5,
+        "received_packets": 7,
+        "relayed_packets": 0,
+        "unwanted_packets": 3,
+        "looped_packets": 2,
+    }
+
+    show_status(status)
+
+    said = capsys.readouterr().out
+    assert "multicast on lan0: wanted here 239.1.2.3, there none" in said
+    assert "sent 5 packets, received 7, passed on 0" in said
+    assert "packets that came round and were stopped: 2" in said

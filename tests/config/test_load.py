@@ -257,19 +257,6 @@ def test_a_wrong_key_is_explained_but_never_quoted(key: str, expected: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("session: {multicast_enabled: true}", "session.multicast_enabled"),
-    ],
-)
-def test_what_only_the_reference_does_is_named_as_such(text: str, key: str) -> None:
-    found = complaint(text)
-
-    assert f" {key}: " in found
-    assert "known from the reference, not supported by this version" in found
-
-
-@pytest.mark.parametrize(
     ("data", "expected"),
     [
         (b"", "test.yaml: is empty."),

@@ -10,7 +10,6 @@ from multiwanbond.config import reference
 from multiwanbond.config.convert import read
 from multiwanbond.config.load import load_bytes
 from multiwanbond.config.show import show
-from multiwanbond.config.unsupported import KEYS
 from multiwanbond.config.walk import Setting
 from multiwanbond.options import default_of, is_required
 
@@ -127,10 +126,6 @@ def test_only_keys_and_preshared_keys_are_secret() -> None:
     secret = [each.key for each in VALUES if each.option.is_secret]
 
     assert secret == ["security.private_key", "security.peers[].preshared_key"]
-
-
-def test_a_key_that_only_the_reference_has_is_none_of_ours() -> None:
-    assert {each.key for each in SETTINGS} & set(KEYS) == set()
 
 
 def test_a_setting_is_found_however_its_key_is_written() -> None:

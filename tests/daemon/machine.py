@@ -10,9 +10,10 @@ import trio
 from multiwanbond.config.notations import InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
-from multiwanbond.daemon.machine import WanWish
+from multiwanbond.daemon.machine import MulticastWish, WanWish
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.fake import FakeHost, FakeTun, FakeUdpSocket
+from multiwanbond.linux.multicast import MulticastHost
 from multiwanbond.linux.undo import Undo
 from multiwanbond.linux.wans import FoundWan
 
@@ -90,6 +91,9 @@ class FakeMachine:
         for address in addresses:
             self._change(f"address {address}", undo)
         self._change(f"up mwb0 mtu {mtu}", undo)
+
+    def open_multicast(self, wish: MulticastWish, undo: Undo) -> MulticastHost:
+        raise PlatformError("This machine is no multicast router.", "Take a real one.")
 
     def set_mtu(self, mtu: int) -> None:
         self._step(f"mtu {mtu} of mwb0")

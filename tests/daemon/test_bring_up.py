@@ -1,11 +1,13 @@
 """A bring-up leaves the machine ready, or as it was."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from multiwanbond.config.notations import HostPort
 from multiwanbond.daemon.bring_up import bring_up, fitting_mtu, tear_down
+from multiwanbond.daemon.machine import MulticastWish
 from multiwanbond.errors import PlatformError
 
 from .machine import FakeMachine
@@ -108,4 +110,15 @@ def test_a_step_that_cannot_be_undone_does_not_stop_the_others(
     tear_down(standing.undo)
 
     assert "Could not undo ip rule 100: device busy" in caplog.text
+    assert machine.standing == []
+
+
+def test_a_machine_that_cannot_carry_multicast_is_left_as_it_was(
+    machine: FakeMachine, tmp_path: Path
+) -> None:
+    wish = MulticastWish(interfaces=None, wans=())
+
+    with pytest.raises(PlatformError, match="no multicast router"):
+        bring_up(replace(client_plan(tmp_path), multicast=wish), machine)
+
     assert machine.standing == []
