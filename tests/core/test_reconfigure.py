@@ -21,6 +21,7 @@ from multiwanbond.core.settings import (
     PeerSettings,
     ReorderSettings,
     RoutingMode,
+    TrafficClass,
     WanSettings,
 )
 from multiwanbond.core.statistics import PeerStatistics
@@ -511,6 +512,8 @@ class Operator:
             if wan in self._wanted or random.random() < 0.5
         )
         self._leaving |= self._open - self._wanted
+        only_first = TrafficClass(name="only by WAN 1", wans=frozenset({1}))
+        unordered = TrafficClass(name="unordered", is_ordered=False)
         for endpoint, old in ((pair.server, SERVER_SETTINGS), (pair.client, CLIENT)):
             new = replace(
                 old,
@@ -520,6 +523,7 @@ class Operator:
                 duplication=DuplicationSettings(
                     packets=random.random() < 0.3, mode=random.choice(list(DuplicateMode))
                 ),
+                classes=random.choice(((), (only_first,), (unordered, only_first))),
             )
             reconfigure(pair, endpoint, new)
 
