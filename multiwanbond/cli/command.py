@@ -18,6 +18,7 @@ VERBS: Final = {
     "down": "stop a tunnel and clean up",
     "reload": "let a running tunnel follow its changed file",
     "status": "show how a running tunnel does",
+    "top": "watch a running tunnel",
     "run": "run a tunnel in the foreground",
     "check": "say what is wrong with the configuration, or what it means",
     "config": "explain the settings, or show those in force",
