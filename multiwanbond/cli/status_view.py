@@ -22,12 +22,17 @@ _HEADINGS = (
     "RTT",
     "jitter",
     "loss",
+    "loss down",
     "can take",
+    "can bring",
     "up",
     "down",
     "remote",
 )
-_NUMBERS = {"RTT", "jitter", "loss", "can take", "up", "down"}
+_NUMBERS = {"RTT", "jitter", "loss", "loss down", "can take", "can bring", "up", "down"}
+_FROM_PEER = {"loss down", "can bring"}
+_WIDE = 110
+"""Characters a terminal has at least for the columns that the peer told us."""
 _COLOURS = {"Up": "green", "Degraded": "yellow", "Recovering": "yellow", "Down": "red"}
 
 
@@ -135,18 +140,29 @@ def _slow_lines(status: StatusDocument) -> Iterator[str]:
 
 
 def _path_row(path: PathDocument) -> list[str]:
+    view = path["peer_view"]
     return [
         path["wan"],
         path["interface"] or "",
-        f"{path['state']} {_age(path['state_since_s'])}",
+        _state(path),
         _milliseconds(path["rtt_ms"]),
         _milliseconds(path["jitter_ms"]),
         f"{path['loss_pct']:.1f} %",
+        f"{view['loss_pct']:.1f} %" if view else "",
         format_rate(path["capacity_mbit"] * 1e6 / 8),
+        format_rate(view["capacity_mbit"] * 1e6 / 8) if view else "",
         format_rate(path["rate_up_mbit"] * 1e6 / 8),
         format_rate(path["rate_down_mbit"] * 1e6 / 8),
         path["remote"] or "",
     ]
+
+
+def _state(path: PathDocument) -> str:
+    """Return the state, and beside it the peer's if that is another."""
+    view = path["peer_view"]
+    differs = view is not None and view["state"] != path["state"]
+    there = f", {view['state']} there" if view is not None and differs else ""
+    return f"{path['state']} {_age(path['state_since_s'])}{there}"
 
 
 def _milliseconds(value: float | None) -> str:
@@ -185,7 +201,9 @@ def _show_rich(rows: list[list[str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1), header_style="bold")
-    for heading in _HEADINGS:
+    console = Console()
+    headings = [each for each in _HEADINGS if console.width >= _WIDE or each not in _FROM_PEER]
+    for heading in headings:
         table.add_column(
             heading,
             justify="right" if heading in _NUMBERS else "left",
@@ -194,5 +212,7 @@ def _show_rich(rows: list[list[str]]) -> None:
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*map(escape, row), style=_COLOURS.get(row[2].split()[0]))
-    Console().print(table)
+        cells = dict(zip(_HEADINGS, row, strict=True))
+        shown = (escape(cells[heading]) for heading in headings)
+        table.add_row(*shown, style=_COLOURS.get(cells["state"].split()[0]))
+    console.print(table)

@@ -54,6 +54,17 @@ class TrafficDocument(TypedDict):
     rate_down_mbit: float
 
 
+class PeerViewDocument(TypedDict):
+    """One path as the peer sees it: its figures for what it sends to us."""
+
+    state: str
+    rtt_ms: float | None
+    jitter_ms: float | None
+    loss_pct: float
+    capacity_mbit: float
+    """What the line is believed to carry to us."""
+
+
 class PathDocument(TrafficDocument):
     """One WAN of ours to one address of the peer."""
 
@@ -74,6 +85,8 @@ class PathDocument(TrafficDocument):
     queue_ms: float
     sent_datagrams: int
     received_datagrams: int
+    peer_view: PeerViewDocument | None
+    """None while the peer has not said, and on a path that is Down."""
 
 
 class ReorderDocument(TypedDict):

@@ -11,10 +11,7 @@ from multiwanbond.core import train
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import LinkChange, LinkDown, LinkLeaving, LinkUp, Received, Transmit
 from multiwanbond.core.dispatch import Dispatch
-from multiwanbond.core.events import (
-    CloseReason,
-    close_reason,
-)
+from multiwanbond.core.events import CloseReason, close_reason
 from multiwanbond.core.feedback import Feedback, ack_of, quickest
 from multiwanbond.core.frames import (
     Abandon,
@@ -28,6 +25,7 @@ from multiwanbond.core.frames import (
     Terms,
     Train,
     TrainReport,
+    View,
     decode_frames_untrusted,
 )
 from multiwanbond.core.groups import Wishes
@@ -350,8 +348,7 @@ class Bond:
         for frame in frames:
             match frame:
                 case Probe():
-                    reply = ProbeReply(frame.probe_id)
-                    self._send_frames(path, [reply, ack_of([path], now)], now)
+                    self._answer(path, frame, now)
                 case ProbeReply():
                     path.on_probe_reply(frame.probe_id, now)
                     is_calm = now - self._last_packet_at > CALM_AFTER
@@ -360,21 +357,29 @@ class Bond:
                 case Train():
                     path.arriving_train.on_datagram(frame.train_id, self.inner_mtu + OVERHEAD, now)
                     self._feedback.want(path, now)
-                case TrainReport():
-                    self._handle_train_report(frame, now)
+                case TrainReport() if (told := self.paths.by_id.get(frame.path_id)) is not None:
+                    told.on_train_report(frame, now)
                 case Ack():
                     self._handle_ack(frame, path, now)
                 case Terms():
                     path.on_terms(frame)
-                case Leave():
-                    self._handle_leave(frame.path_id)
+                case Leave() if (told := self.paths.by_id.get(frame.path_id)) is not None:
+                    told.on_leave()
                 case Abandon():
                     self._handle_abandon(frame.path_id, now)
                 case Close():
                     self.closed_by_peer = close_reason(frame.reason)
+                case View():
+                    path.peer_view.on_view(frame, now)
                 case Groups():
                     self.wishes.on_frame(frame, now)
         self._settle_paths()
+
+    def _answer(self, path: Path, probe: Probe, now: float) -> None:
+        frames: list[Frame] = [ProbeReply(probe.probe_id)]
+        if self._is_idle(now) and path.is_probe_near(now):
+            frames += path.start_probe(now, is_idle=True)
+        self._send_frames(path, [*frames, ack_of([path], now)], now)
 
     def _handle_ack(self, ack: Ack, came_by: Path, now: float) -> None:
         for report in ack.paths:
@@ -385,16 +390,6 @@ class Bond:
                 )
                 self._dispatch.repair(lost)
         self._inbound.set_repair_time(self.paths.sendable)
-
-    def _handle_train_report(self, report: TrainReport, now: float) -> None:
-        path = self.paths.by_id.get(report.path_id)
-        if path is not None:
-            path.on_train_report(report, now)
-
-    def _handle_leave(self, path_id: int) -> None:
-        path = self.paths.by_id.get(path_id)
-        if path is not None:
-            path.on_leave()
 
     def _handle_abandon(self, path_id: int, now: float) -> None:
         path = self.paths.by_id.get(path_id)
@@ -425,7 +420,7 @@ class Bond:
         """Do whatever has become due: feedback, probes, giving up on silent paths, old keys."""
         for path, frames in self._feedback.take(self.paths.sendable, now):
             self._send_frames(path, frames, now)
-        is_idle = now - self._last_packet_at > IDLE_AFTER
+        is_idle = self._is_idle(now)
         for path in self.paths:
             if not path.has_link:
                 continue
@@ -434,7 +429,9 @@ class Bond:
                 self._abandon(path, now)
             if path.prober.is_due(now):
                 frames = path.start_probe(now, is_idle=is_idle)
-                self._send_frames(path, [*frames, ack_of([path], now)], now)
+                # On an idle bond the answers tell as much, and bytes count.
+                frames += [] if is_idle else [ack_of([path], now)]
+                self._send_frames(path, frames, now)
         for wish in self.wishes.take(now):
             for way in quickest(self.paths.sendable):
                 self._send_frames(way, [wish], now)
@@ -442,6 +439,9 @@ class Bond:
         self.expire_keys(now)
         self._dispatch.expire_idle(now)
         self._settle_paths()
+
+    def _is_idle(self, now: float) -> bool:
+        return now - self._last_packet_at > IDLE_AFTER
 
     def is_silent(self, now: float) -> bool:
         """Say whether nothing authentic was heard for longer than any key lives."""

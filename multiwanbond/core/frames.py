@@ -39,6 +39,7 @@ class FrameType(IntEnum):
     TERMS = 8
     LEAVE = 9
     GROUPS = 10
+    VIEW = 11
 
 
 class Probe(NamedTuple):
@@ -173,7 +174,25 @@ class Groups(NamedTuple):
     """Of 4 or 16 bytes, the short ones first on the wire."""
 
 
-Frame = Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms | Leave | Groups
+class View(NamedTuple):
+    """How the sender sees the path that this comes by (see `peer_view`).
+
+    1 type, 1 state, 2 loss, 4 round trip, 4 jitter, 8 capacity
+    """
+
+    state: int
+    loss: int
+    """Share of the sender's datagrams that were lost, in 65535ths."""
+    rtt_us: int
+    """Microseconds; 0: not known yet."""
+    jitter_us: int
+    capacity: int
+    """Bytes a second from the sender to the receiver."""
+
+
+Frame = (
+    Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms | Leave | Groups | View
+)
 
 _PROBE: Final = Struct("!BH")
 _PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
@@ -182,6 +201,7 @@ _TWO: Final = Struct("!BB")
 _TRAIN_REPORT: Final = Struct("!BBBBII")
 _TERMS: Final = Struct("!BHQ")
 _GROUPS: Final = Struct("!BBBB")
+_VIEW: Final = Struct("!BBHIIQ")
 
 
 def encode_frames(frames: Sequence[Frame]) -> bytes:
@@ -213,6 +233,8 @@ def _encode_frame(frame: Frame) -> bytes:
             return _TWO.pack(FrameType.LEAVE, frame.path_id)
         case Groups():
             return _encode_groups(frame)
+        case View():
+            return _VIEW.pack(FrameType.VIEW, *frame)
 
 
 def _encode_groups(frame: Groups) -> bytes:
@@ -277,6 +299,9 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
             return Leave(_TWO.unpack_from(plain, offset)[1]), offset + _TWO.size
         case FrameType.GROUPS:
             return _decode_groups_untrusted(plain, offset)
+        case FrameType.VIEW:
+            _, *fields = _VIEW.unpack_from(plain, offset)
+            return View(*fields), offset + _VIEW.size
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 

@@ -6,10 +6,11 @@ from typing import Final
 from multiwanbond.core import prober, train
 from multiwanbond.core.capacity import Capacity
 from multiwanbond.core.datagram import Address
-from multiwanbond.core.frames import Frame, PathAck, Probe, Terms, TrainReport
+from multiwanbond.core.frames import Frame, PathAck, Probe, Terms, TrainReport, View
 from multiwanbond.core.ledger import Arrivals, Ledger, Settled, gaps_of, round_trip
 from multiwanbond.core.pacer import Pacer
-from multiwanbond.core.path_state import PathState, Trigger, next_state
+from multiwanbond.core.path_state import Change, PathState, Trigger, next_state
+from multiwanbond.core.peer_view import PeerView
 from multiwanbond.core.prober import PROOF_ANSWERS, Prober
 from multiwanbond.core.repair import InFlight, Lost
 from multiwanbond.core.replay import ReplayWindow
@@ -43,17 +44,6 @@ EASE_PATIENCE: Final = 3.0
 """Seconds all limits must be kept before it is Up again: longer, so that it does not flap."""
 
 
-class Change:
-    """One transition of a path's state."""
-
-    __slots__ = ("state_from", "state_to", "trigger")
-
-    def __init__(self, state_from: PathState, state_to: PathState, trigger: Trigger) -> None:
-        self.state_from = state_from
-        self.state_to = state_to
-        self.trigger = trigger
-
-
 class Path:
     """Everything known about one path; `bond` decides what is sent on it.
 
@@ -82,6 +72,7 @@ class Path:
         "one_way",
         "pacer",
         "path_id",
+        "peer_view",
         "prober",
         "remote",
         "replay",
@@ -128,6 +119,7 @@ class Path:
         self.in_flight = InFlight()
         self.replay = ReplayWindow()
         self.prober = Prober(now)
+        self.peer_view = PeerView()
         self.is_suspect = False
         """True while acks are overdue: packets go elsewhere, if there is an elsewhere."""
         self.suspicions = 0
@@ -431,7 +423,30 @@ class Path:
         if self.is_leaving:
             interval = min(interval, LEAVING_INTERVAL)
         probe_id = self.prober.start_probe(now, prober.patience(self.rtt), interval)
-        return [Probe(probe_id), self.terms] if self.is_ours else [Probe(probe_id)]
+        frames: list[Frame] = [Probe(probe_id), *([self.terms] if self.is_ours else ())]
+        if self.peer_view.is_due(self.state, now, is_idle=is_calm):
+            frames.append(self._tell_view(now))
+        return frames
+
+    def _tell_view(self, now: float) -> View:
+        return self.peer_view.tell(
+            self.state,
+            rtt=self.rtt.smoothed,
+            jitter=self.rtt.jitter,
+            loss=self.loss(now),
+            capacity=self.rate,
+            now=now,
+        )
+
+    def is_probe_near(self, now: float) -> bool:
+        """Say whether a probe of ours, beside an answer that leaves now, saves one of its own.
+
+        Only the end that is called does so, and only while all is well: each end still finds out by
+        itself, and by its own time, when nothing gets through.
+        """
+        if self.is_ours or self.prober.failures_in_row or not self.is_usable:
+            return False
+        return self.prober.is_due(now + self._interval(is_idle=True) / 2)
 
     def _interval(self, *, is_idle: bool = False) -> float:
         return prober.interval(self.health, self.state, is_ours=self.is_ours, is_idle=is_idle)
@@ -462,6 +477,7 @@ class Path:
             sent_bytes=self.ledger.sent_bytes,
             received_datagrams=self.arrivals.datagrams,
             received_bytes=self.arrivals.octets,
+            peer_view=None if self.state is PathState.DOWN else self.peer_view.statistics(now),
         )
 
 

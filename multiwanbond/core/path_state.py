@@ -65,3 +65,14 @@ TRANSITIONS: Final[Mapping[tuple[PathState, Trigger], PathState]] = {
 def next_state(state: PathState, trigger: Trigger) -> PathState:
     """Return the state a path is in after `trigger`."""
     return TRANSITIONS.get((state, trigger), state)
+
+
+class Change:
+    """One transition of a path's state."""
+
+    __slots__ = ("state_from", "state_to", "trigger")
+
+    def __init__(self, state_from: PathState, state_to: PathState, trigger: Trigger) -> None:
+        self.state_from = state_from
+        self.state_to = state_to
+        self.trigger = trigger

@@ -65,7 +65,7 @@ class HealthSettings:
         high=30,
         reload=Reload.LIVE,
         doc="Time between two probes of the WAN. Failures are noticed in about "
-        "health_check_interval x failure_threshold; an idle bond probes five times more rarely.",
+        "health_check_interval x failure_threshold; an idle bond probes 3.5 times more rarely.",
     )
     failure_threshold: int = option(
         3,

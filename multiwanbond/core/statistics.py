@@ -9,6 +9,20 @@ from multiwanbond.errors import DropReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerViewStatistics:
+    """One path as the peer sees it: its figures for what it sends to us."""
+
+    state: PathState
+    rtt: float | None
+    """Seconds; None before the first answer."""
+    jitter: float | None
+    loss: float
+    """Share of the peer's recent datagrams that we did not receive, 0 to 1."""
+    capacity: float
+    """Bytes a second that the line is believed to deliver to us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PathStatistics:
     """One path, both directions, since the bond opened."""
 
@@ -35,6 +49,8 @@ class PathStatistics:
     """UDP payload bytes."""
     received_datagrams: int
     received_bytes: int
+    peer_view: PeerViewStatistics | None = None
+    """The same as the peer sees it; None while it has not said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Final
 from multiwanbond.control.status import (
     PathDocument,
     PeerDocument,
+    PeerViewDocument,
     ReorderDocument,
     SocketDocument,
     TrafficDocument,
@@ -14,6 +15,7 @@ from multiwanbond.core.statistics import (
     EndpointStatistics,
     PathStatistics,
     PeerStatistics,
+    PeerViewStatistics,
     ReorderStatistics,
 )
 
@@ -102,15 +104,30 @@ def _describe_path(
         "state": path.state.value,
         "state_since_s": round(now - path.state_since, 1),
         "remote": None if path.remote is None else str(path.remote),
-        "rtt_ms": None if path.rtt is None else round(path.rtt * 1000, 2),
-        "jitter_ms": None if path.jitter is None else round(path.jitter * 1000, 2),
+        "rtt_ms": _milliseconds(path.rtt),
+        "jitter_ms": _milliseconds(path.jitter),
         "loss_pct": round(path.loss * 100, 2),
         "capacity_mbit": round(path.capacity * 8 / 1e6, 3),
         "queue_ms": round(path.queue * 1000, 2),
         "sent_datagrams": path.sent_datagrams,
         "received_datagrams": path.received_datagrams,
+        "peer_view": None if path.peer_view is None else _describe_view(path.peer_view),
         **_describe_traffic(path, rates.rate((peer.public_key, path.path_id))),
     }
+
+
+def _describe_view(view: PeerViewStatistics) -> PeerViewDocument:
+    return {
+        "state": view.state.value,
+        "rtt_ms": _milliseconds(view.rtt),
+        "jitter_ms": _milliseconds(view.jitter),
+        "loss_pct": round(view.loss * 100, 2),
+        "capacity_mbit": round(view.capacity * 8 / 1e6, 3),
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
 
 
 def _describe_traffic(

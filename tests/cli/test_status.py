@@ -58,6 +58,13 @@ STATUS: StatusDocument = {
                     "rtt_ms": 12.34,
                     "jitter_ms": 0.5,
                     "loss_pct": 0.0,
+                    "peer_view": {
+                        "state": "Up",
+                        "rtt_ms": 12.5,
+                        "jitter_ms": 0.6,
+                        "loss_pct": 0.4,
+                        "capacity_mbit": 80.0,
+                    },
                     "capacity_mbit": 20.0,
                     "queue_ms": 1.0,
                     "sent_datagrams": 7,
@@ -104,9 +111,10 @@ def test_a_pipe_gets_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
         "mwb0 (client): 10.77.0.2/24, MTU 1440, running for 1h 3min, process 4711, version 0.1.0",
         "",
         "peer vps (AAECAwQF...): connected for 1min 0s, AES_256_GCM, sent 1.5MB, received 2GB",
-        "  WAN    interface  state           RTT  jitter   loss  can take     up    down  remote",
-        "  Fibre  eth0       Up 1min 0s  12.3 ms  0.5 ms  0.0 %    20Mbit  3Mbit  50Mbit  "
-        "198.51.100.1:9000",
+        "  WAN    interface  state           RTT  jitter   loss  loss down  can take  can bring"
+        "     up    down  remote",
+        "  Fibre  eth0       Up 1min 0s  12.3 ms  0.5 ms  0.0 %      0.4 %    20Mbit     80Mbit"
+        "  3Mbit  50Mbit  198.51.100.1:9000",
         "WAN LTE waits: No interface 'wwan0'.",
         "received datagrams dropped: 3 forged",
         "datagrams that could not leave: 2",
@@ -207,3 +215,40 @@ def test_status_lists_the_groups_that_are_carried(capsys: pytest.CaptureFixture[
     assert "multicast on lan0: wanted here 239.1.2.3, there none" in said
     assert "sent 5 packets, received 7, passed on 0" in said
     assert "packets that came round and were stopped: 2" in said
+
+
+def test_a_state_that_the_peer_sees_otherwise_is_shown_beside_ours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0]["paths"][0]["peer_view"]["state"] = "Degraded"
+
+    show_status(status)
+
+    assert "Up 1min 0s, Degraded there" in capsys.readouterr().out
+
+
+def test_what_the_peer_has_not_said_is_left_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0]["paths"][0]["peer_view"] = None
+
+    show_status(status)
+
+    row = next(line for line in capsys.readouterr().out.splitlines() if "Fibre" in line)
+    assert "0.4 %" not in row
+    assert "20Mbit" in row
+
+
+@pytest.mark.parametrize(("columns", "is_shown"), [("80", False), ("150", True)])
+def test_a_wide_terminal_has_room_for_what_the_peer_measures(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+    is_shown: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", columns)
+
+    show_status(STATUS)
+
+    assert ("80Mbit" in capsys.readouterr().out) is is_shown
