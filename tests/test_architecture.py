@@ -26,7 +26,7 @@ SIDEWAYS: set[tuple[str, str]] = set()
 PURE = {
     "abc", "array", "bisect", "collections", "cryptography", "dataclasses", "enum", "functools",
     "hashlib", "heapq", "hmac", "ipaddress", "itertools", "math", "operator", "struct", "typing",
-    "zfec",
+    "zfec", "zstandard",
 }  # fmt: skip
 """All that the core may import besides itself: nothing with a clock, a socket, or chance in it."""
 

@@ -45,9 +45,8 @@ def show_status(status: StatusDocument) -> None:
         rows = [_path_row(path) for path in peer["paths"]]
         if rows:
             _show_table(rows)
-        mended = _mending(peer)
-        if mended:
-            print(f"  {mended}")
+        for line in filter(None, (_mending(peer), _shrinking(peer))):
+            print(f"  {line}")
     for line in waiting_lines(status["wans"]):
         print(line)
     for line in _multicast_lines(status["multicast"]):
@@ -91,6 +90,14 @@ def _mending(peer: PeerDocument) -> str:
         "made up for by parity": peer["recovered_packets"],
     }
     return ", ".join(f"{text}: {count}" for text, count in counts.items() if count)
+
+
+def _shrinking(peer: PeerDocument) -> str:
+    """Return what compression has done; "" if nothing."""
+    if not peer["compressed_packets"]:
+        return ""
+    saved = format_size(peer["saved_bytes"])
+    return f"compressed: {peer['compressed_packets']} packets, {saved} less sent"
 
 
 def _loss_lines(status: StatusDocument) -> Iterator[str]:

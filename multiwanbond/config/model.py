@@ -11,6 +11,7 @@ from typing import Final
 
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import (
+    Compression,
     DuplicateMode,
     FecSettings,
     HealthSettings,
@@ -127,6 +128,14 @@ class Session(ReorderSettings):
         reload=Reload.LIVE,
         doc="By which other WANs: first takes all of them; fastest the one that delivers soonest; "
         "best the one that loses least, and of equal ones the quickest.",
+    )
+
+    compression: Compression = option(
+        Compression.NONE,
+        reload=Reload.LIVE,
+        doc="zstd makes packets smaller before they are encrypted: for thin lines that carry text. "
+        "What is encrypted or packed already does not shrink, and is soon left alone. Each end "
+        "decides for what it sends.",
     )
 
 
@@ -262,6 +271,12 @@ class Class:
         True,
         reload=Reload.LIVE,
         doc="Whether its packets get parity while fec.enabled is true.",
+    )
+    compression: Compression | None = option(
+        None,
+        reload=Reload.LIVE,
+        default_doc="session.compression",
+        doc="zstd makes its packets smaller, none leaves them as they are.",
     )
     priority: Priority = option(
         Priority.AUTO,

@@ -115,6 +115,8 @@ class PeerDocument(TrafficDocument):
     received_packets: int
     repaired_packets: int
     copied_packets: int
+    compressed_packets: int
+    saved_bytes: int
     parity_datagrams: int
     recovered_packets: int
     queued_bytes: int

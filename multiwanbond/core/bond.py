@@ -85,7 +85,7 @@ class Bond:
         """Session ids of keys that are gone, for the owner to drop from its table."""
         self.confirmed_key: TransportKey | None = None
         """The key the peer has just used for the first time, for the owner to take away."""
-        self._inbound = Inbound(peer, settings.reorder)
+        self._inbound = Inbound(peer, settings.reorder, inner_mtu)
         self._dispatch = Dispatch(settings)
         self._delay_clock = DelayClock()
         self._settings = settings
@@ -483,6 +483,8 @@ class Bond:
             received_bytes=self._inbound.received_bytes,
             repaired_packets=self._dispatch.repaired_packets,
             copied_packets=self._dispatch.copied_packets,
+            compressed_packets=outbound.compressor.compressed_packets,
+            saved_bytes=outbound.compressor.saved_bytes,
             parity_datagrams=outbound.parity_datagrams,
             recovered_packets=self._inbound.recovered_packets,
             queued_bytes=self._dispatch.queued_bytes,

@@ -87,7 +87,7 @@ class Dispatch:
         self._queue: FairQueue[Path] = FairQueue()
         self._repairs: deque[Lost] = deque()
         self._relapses = Relapses()
-        self._outbound = Outbound()
+        self._outbound = Outbound(settings)
         self._classifier = Classifier(settings.classes)
         self._duplication = Duplication(settings.duplication)
         self._encoder: ParityEncoder | None = None
@@ -108,6 +108,7 @@ class Dispatch:
         if settings.classes != before.classes:
             self._classifier = Classifier(settings.classes)
             self._flows.forget_classes()
+        self._outbound.compressor.reconfigure(settings)
         self._protect(settings.fec)
 
     def _protect(self, fec: FecSettings) -> None:

@@ -8,6 +8,7 @@ from multiwanbond.core.ip import TCP, UDP
 from multiwanbond.core.settings import Priority
 
 if TYPE_CHECKING:
+    from multiwanbond.core.compression import Shrinking
     from multiwanbond.core.slow_start import SlowStart
 
 MOST_FLOWS: Final = 65536
@@ -49,6 +50,7 @@ class Flow:
         "last_used",
         "octets",
         "path_id",
+        "shrinking",
         "slow_start",
         "traffic_class",
         "waited",
@@ -77,6 +79,8 @@ class Flow:
         """Seconds that what left last had waited there."""
         self.traffic_class = UNCLASSIFIED
         """How the operator wants it treated."""
+        self.shrinking: Shrinking | None = None
+        """Whether its packets can be compressed; None before that was tried."""
         self.slow_start: SlowStart | None = None
         """What is known of its sender while that may be in slow start."""
         self._allowance = float(SPARSE_BURST)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from multiwanbond.core.burst import Burst, Bytes
+from multiwanbond.core.compression import COMPRESSED, Decompressor
 from multiwanbond.core.fec.decoder import ParityDecoder, Recovered
 from multiwanbond.core.fec.shards import Shard, decode_parity_untrusted
 from multiwanbond.core.ip import source_untrusted
@@ -22,6 +23,9 @@ MOST_REPAIR_TIME: Final = 0.3
 """Seconds a lost packet is waited for at least and at most; a re-send takes more than an RTT."""
 REPAIR_GUARD: Final = 0.04
 """Seconds granted beyond the round trip: report, sender's wake-up, and its line's own queue."""
+USUAL_MTU: Final = 1500
+"""Bytes up to which a compressed packet is restored even where the bond's MTU is less: it may have
+come into the peer's tunnel before that was known there."""
 _FORMS: Final = tuple(DataForm)
 
 
@@ -31,6 +35,7 @@ class Inbound:
     __slots__ = (
         "_allowed",
         "_decoder",
+        "_decompressor",
         "_highest",
         "_joiner",
         "_reorder",
@@ -38,11 +43,12 @@ class Inbound:
         "received_packets",
     )
 
-    def __init__(self, peer: PeerSettings, reorder: ReorderSettings) -> None:
+    def __init__(self, peer: PeerSettings, reorder: ReorderSettings, inner_mtu: int) -> None:
         self._allowed = PrefixMap((prefix, True) for prefix in peer.allowed_ips)
         self._reorder = ReorderBuffer(reorder.reorder_buffer, reorder.reorder_timeout)
         self._joiner = Joiner()
         self._decoder = ParityDecoder()
+        self._decompressor = Decompressor(max(inner_mtu, USUAL_MTU))
         self._highest = 0
         self.received_packets = 0
         self.received_bytes = 0
@@ -69,12 +75,14 @@ class Inbound:
             first: the datagram's first byte, whose low bits are its `DataForm`.
             number: low 24 bits of its global sequence.
             distance: of its flow's previous packet; 0 if it need not wait.
-            plain: the packet, or the segment under its run's header.
+            plain: the packet, or the segment under its run's header; perhaps compressed.
             now: the caller's clock.
 
         Raises:
             DatagramError: BAD_SOURCE, or MALFORMED if it is no IP packet.
         """
+        if first & COMPRESSED:
+            plain = self._decompressor.restore_untrusted(plain)
         if not self._allowed.lookup(source_untrusted(plain)):
             raise DatagramError(DropReason.BAD_SOURCE)
         sequence = self._expand(number)

@@ -48,6 +48,7 @@ class TransportKey:
         cipher: what the answer chose.
         local_id: the session id the peer writes on datagrams for us.
         remote_id: the session id we write on datagrams for the peer.
+        features: the optional parts of the protocol that both ends speak, a bit each.
         now: when the handshake was completed at this end.
     """
 
@@ -56,6 +57,7 @@ class TransportKey:
         "_encrypt_into",
         "_runs",
         "cipher",
+        "features",
         "local_id",
         "reject_at",
         "rekey_at",
@@ -70,6 +72,7 @@ class TransportKey:
         local_id: int,
         remote_id: int,
         now: float,
+        features: int = 0,
     ) -> None:
         aead = _AEADS[cipher]
         self._encrypt_into: Final = aead(secrets.send).encrypt_into
@@ -78,6 +81,7 @@ class TransportKey:
             secrets, cipher, self._encrypt_into, self._decrypt_into
         )
         self.cipher: Final = cipher
+        self.features: Final = features
         self.local_id: Final = local_id
         self.remote_id: Final = remote_id
         self.rekey_at: Final = now + REKEY_AFTER

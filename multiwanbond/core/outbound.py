@@ -5,6 +5,7 @@ from struct import Struct
 from typing import Final
 
 from multiwanbond.core.burst import Burst
+from multiwanbond.core.compression import Compressor
 from multiwanbond.core.datagram import Transmit
 from multiwanbond.core.fec.encoder import ParityEncoder
 from multiwanbond.core.fec.shards import Parity, Shard, encode_parity
@@ -17,6 +18,7 @@ from multiwanbond.core.path import Path
 from multiwanbond.core.queue import Piece
 from multiwanbond.core.repair import Lost, SentRun
 from multiwanbond.core.segments import LAST_SEGMENT, SEGMENT
+from multiwanbond.core.settings import EndpointSettings
 from multiwanbond.core.wire import (
     FORM_MASK,
     HEADER_SIZE,
@@ -44,6 +46,7 @@ class Outbound:
 
     __slots__ = (
         "_boxes",
+        "compressor",
         "encoder",
         "global_sequence",
         "parity_datagrams",
@@ -51,7 +54,8 @@ class Outbound:
         "sent_packets",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, settings: EndpointSettings) -> None:
+        self.compressor = Compressor(settings)
         self.encoder: ParityEncoder | None = None
         """Is shown every packet that leaves; None while no parity is wanted."""
         self.parity_datagrams = 0
@@ -90,22 +94,23 @@ class Outbound:
         number = self.global_sequence + 1
         is_free = is_ack or not flow.waits_for_order(is_urgent=is_urgent)
         distance = 0 if is_free else self._distance(flow, number)
-        path.in_flight.on_sent(
-            SentRun(
-                piece.burst,
-                first=path.ledger.next_sequence,
-                count=piece.segments,
-                number=number,
-                distance=distance,
-                now=now,
-                offset=piece.offset,
-                is_urgent=is_urgent,
-                wans=flow.traffic_class.wans,
-            )
+        run = SentRun(
+            piece.burst,
+            first=path.ledger.next_sequence,
+            count=piece.segments,
+            number=number,
+            distance=distance,
+            now=now,
+            offset=piece.offset,
+            is_urgent=is_urgent,
+            wans=flow.traffic_class.wans,
         )
+        if self.compressor.wants(flow, piece.segments, key.features):
+            run.shrunk = self.compressor.shrink(flow, _plaintexts(piece))
+        path.in_flight.on_sent(run)
         before = path.ledger.sent_bytes
         self.global_sequence += piece.segments
-        self._lay_out(path.in_flight.latest, path, key, now)
+        self._lay_out(run, path, key, now)
         self.sent_packets += piece.segments
         self.sent_bytes += piece.octets
         if not is_ack:
@@ -132,7 +137,9 @@ class Outbound:
 
     def _lay_out(self, run: SentRun, path: Path, key: TransportKey, now: float) -> None:
         """Seal a packet, or segments of a run, under their global sequences."""
-        if run.burst.segment_size:
+        if run.shrunk is not None:
+            self._lay_out_shrunk(run, run.shrunk, path, key, ticks(now))
+        elif run.burst.segment_size:
             self._lay_out_run(run, path, key, ticks(now))
         else:
             burst = run.burst
@@ -140,6 +147,20 @@ class Outbound:
             tail = pack_tail(ticks(now), run.number, run.distance)
             self._send_datagram(first, tail, bytes(burst.packet), path, key)
         path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
+
+    def _lay_out_shrunk(
+        self,
+        run: SentRun,
+        plaintexts: Sequence[tuple[int, bytes]],
+        path: Path,
+        key: TransportKey,
+        timestamp: int,
+    ) -> None:
+        """Seal packets some of which are compressed; no two datagrams are of one size."""
+        distance = run.distance
+        for number, (first, plain) in enumerate(plaintexts, run.number):
+            self._send_datagram(first, pack_tail(timestamp, number, distance), plain, path, key)
+            distance = 1
 
     def _lay_out_run(self, run: SentRun, path: Path, key: TransportKey, timestamp: int) -> None:
         """Seal segments under their run's own header, as many by one call as lie in one buffer."""
@@ -179,11 +200,7 @@ class Outbound:
         """Seal a packet or segment once more, under its old global sequence; return its bytes."""
         burst = lost.burst
         before = path.ledger.sent_bytes
-        if burst.segment_size:
-            first, plain = _segment(burst, lost.offset)
-        else:
-            first = _PARTIAL if burst.is_checksum_partial else _PACKET
-            plain = bytes(burst.packet)
+        first, plain = _plaintext(burst, lost.offset)
         self._send_datagram(
             first, pack_tail(ticks(now), lost.number, lost.distance), plain, path, key
         )
@@ -266,16 +283,23 @@ def _protect(
     encoder: ParityEncoder, piece: Piece, number: int, distance: int, path: Path, now: float
 ) -> None:
     """Show the encoder each packet as the peer will see it."""
-    burst = piece.burst
-    if not burst.segment_size:
-        form = DataForm.PARTIAL if burst.is_checksum_partial else DataForm.PACKET
-        encoder.add(number, Shard(form, distance, bytes(burst.packet)), path, now)
-        return
-    for index in range(piece.segments):
-        first, plain = _segment(burst, piece.offset + index * burst.segment_size)
+    for index, (first, plain) in enumerate(_plaintexts(piece)):
         shard = Shard(DataForm(first & FORM_MASK), distance, plain)
         encoder.add(number + index, shard, path, now)
         distance = 1
+
+
+def _plaintexts(piece: Piece) -> Iterator[tuple[int, bytes]]:
+    """Yield what the datagrams of a piece carry, each with its first byte."""
+    for index in range(piece.segments):
+        yield _plaintext(piece.burst, piece.offset + index * piece.burst.segment_size)
+
+
+def _plaintext(burst: Burst, offset: int) -> tuple[int, bytes]:
+    """Return the first byte and the plaintext of a packet, or of the segment at `offset`."""
+    if burst.segment_size:
+        return _segment(burst, offset)
+    return _PARTIAL if burst.is_checksum_partial else _PACKET, bytes(burst.packet)
 
 
 def _segment(burst: Burst, offset: int) -> tuple[int, bytes]:

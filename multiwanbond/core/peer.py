@@ -5,6 +5,7 @@ from typing import Final
 
 from multiwanbond.core.bond import Bond
 from multiwanbond.core.burst import Burst
+from multiwanbond.core.compression import ZSTD
 from multiwanbond.core.datagram import Address, LinkChange, LinkUp, Transmit
 from multiwanbond.core.events import BondClosed, BondOpened, CloseReason, Event
 from multiwanbond.core.gatekeeper import Admission
@@ -21,6 +22,8 @@ from multiwanbond.errors import DatagramError, DropReason
 REOPEN_AFTER: Final = 1.0
 """Seconds without any usable path after which the initiator asks for new keys: the peer may have
 restarted and no longer know the old ones. Asking is harmless if it has not."""
+FEATURES: Final = ZSTD
+"""All optional parts of the protocol that we speak."""
 MAX_CANDIDATES: Final = 4
 """Bonds a peer may have asked for without having used one yet; the oldest goes first."""
 
@@ -103,7 +106,7 @@ class Peer:
         offer = Offer(
             bond_id=bond_id,
             inner_mtu=self._endpoint.inner_mtu,
-            features=0,
+            features=FEATURES,
             aes_gcm_ns=costs.aes_gcm_ns,
             chacha20_ns=costs.chacha20_ns,
         )
@@ -173,7 +176,7 @@ class Peer:
             bond_id=offer.bond_id,
             is_resumed=is_resumed,
             inner_mtu=bond.inner_mtu,
-            features=0,
+            features=offer.features & FEATURES,
             cipher=choose_cipher(offer, self._endpoint.cipher_costs),
         )
         noise, secrets = admission.responder.write(answer, self.settings.preshared_key)
@@ -218,7 +221,14 @@ class Peer:
     def _key(
         self, secrets: TransportSecrets, answer: Answer, local_id: int, remote_id: int, now: float
     ) -> TransportKey:
-        return TransportKey(secrets, answer.cipher, local_id=local_id, remote_id=remote_id, now=now)
+        return TransportKey(
+            secrets,
+            answer.cipher,
+            local_id=local_id,
+            remote_id=remote_id,
+            now=now,
+            features=answer.features & FEATURES,
+        )
 
     def _opened(self, bond: Bond, key: TransportKey, *, is_resumed: bool, now: float) -> None:
         self._handshakes += 1
@@ -344,6 +354,8 @@ class Peer:
             received_bytes=0,
             repaired_packets=0,
             copied_packets=0,
+            compressed_packets=0,
+            saved_bytes=0,
             parity_datagrams=0,
             recovered_packets=0,
             queued_bytes=0,

@@ -60,6 +60,7 @@ class SentRun:
         "number",
         "offset",
         "sent_at",
+        "shrunk",
         "wans",
     )
 
@@ -87,6 +88,8 @@ class SentRun:
         self.first_sent_at = now if first_sent_at is None else first_sent_at
         self.is_urgent = is_urgent
         self.wans = wans
+        self.shrunk: Sequence[tuple[int, bytes]] | None = None
+        """What was sent in their place if some were compressed: first bytes and content."""
 
     def forget_before(self, sequence: int) -> None:
         """Leave out the datagrams before one of this run: they have been judged."""

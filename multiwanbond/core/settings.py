@@ -148,6 +148,13 @@ class DuplicationSettings:
     mode: DuplicateMode = DuplicateMode.FASTEST
 
 
+class Compression(Enum):
+    """How packets are made smaller."""
+
+    NONE = "none"
+    ZSTD = "zstd"
+
+
 class Priority(Enum):
     """What a class of traffic suffers from most."""
 
@@ -179,6 +186,8 @@ class TrafficClass:
     """None: as its protocol wants it."""
     is_protected: bool = True
     """Gets parity, if anything does."""
+    compression: Compression | None = None
+    """None: as `EndpointSettings` say."""
     priority: Priority = Priority.AUTO
 
 
@@ -266,6 +275,8 @@ class EndpointSettings:
     """The first that matches a flow counts."""
     multicast_enabled: bool = False
     """Packets to multicast groups are carried to the peers that want them."""
+    compression: Compression = Compression.NONE
+    """Of what no class says otherwise of."""
 
     def wan(self, wan_id: int) -> WanSettings | None:
         """Return the WAN of that number; None if there is none, or it is to be left out."""

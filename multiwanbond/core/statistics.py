@@ -93,6 +93,10 @@ class PeerStatistics:
     """Packets sent again because they were lost, or their path fell silent."""
     copied_packets: int
     """Packets that left by another path as well, since one of them might have been late."""
+    compressed_packets: int
+    """Packets that left smaller than they came."""
+    saved_bytes: int
+    """By how much, all together."""
     parity_datagrams: int
     """Parity sent, from which the peer makes up for packets that are lost."""
     recovered_packets: int

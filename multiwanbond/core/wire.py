@@ -85,7 +85,7 @@ def datagram_type_untrusted(first_byte: int) -> DatagramType:
 
 # --- transport header ------------------------------------------------------------------------
 # offset size
-#      0    1  type (high nibble), form or zero (low nibble)
+#      0    1  type (high nibble), form or zero (low nibble; 4 more of a compressed DATA datagram)
 #      1    1  path id, chosen by the initiator: the number of its WAN
 #      2    2  session id: the receiver's name for the key
 #      4    4  path sequence, low 32 bits; expanded to 64 it is the AEAD's counter

@@ -148,6 +148,7 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
         routing_mode=configuration.routing.mode,
         fec=configuration.fec,
         classes=tuple(map(_class, configuration.classes)),
+        compression=session.compression,
         duplication=DuplicationSettings(
             packets=session.duplicate_packets, mode=session.duplicate_mode
         ),
@@ -168,6 +169,7 @@ def _class(wanted: Class) -> TrafficClass:
         duplicate=wanted.duplicate,
         is_ordered=wanted.order,
         is_protected=wanted.fec,
+        compression=wanted.compression,
         priority=wanted.priority,
     )
 

@@ -80,6 +80,8 @@ def describe_peer(
         "received_packets": peer.received_packets,
         "repaired_packets": peer.repaired_packets,
         "copied_packets": peer.copied_packets,
+        "compressed_packets": peer.compressed_packets,
+        "saved_bytes": peer.saved_bytes,
         "parity_datagrams": peer.parity_datagrams,
         "recovered_packets": peer.recovered_packets,
         "queued_bytes": peer.queued_bytes,

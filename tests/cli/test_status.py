@@ -37,6 +37,8 @@ STATUS: StatusDocument = {
             "received_packets": 6,
             "repaired_packets": 0,
             "copied_packets": 0,
+            "compressed_packets": 0,
+            "saved_bytes": 0,
             "parity_datagrams": 0,
             "recovered_packets": 0,
             "queued_bytes": 0,
@@ -129,6 +131,15 @@ def test_what_was_done_against_losses_is_shown(capsys: pytest.CaptureFixture[str
 
     out = capsys.readouterr().out
     assert "  sent again: 12, parity sent: 300, made up for by parity: 4\n" in out
+
+
+def test_what_compression_has_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0] |= {"compressed_packets": 1200, "saved_bytes": 800_000}
+
+    show_status(status)
+
+    assert "  compressed: 1200 packets, 800kB less sent\n" in capsys.readouterr().out
 
 
 def test_a_terminal_gets_the_same_facts(

@@ -63,6 +63,8 @@ def peer_statistics(*, sent: int, received: int) -> PeerStatistics:
         received_bytes=received,
         repaired_packets=0,
         copied_packets=0,
+        compressed_packets=0,
+        saved_bytes=0,
         parity_datagrams=0,
         recovered_packets=0,
         queued_bytes=0,
