@@ -6,7 +6,7 @@ from multiwanbond.config.runnable import require_runnable
 from multiwanbond.config.summary import remarks, summarise
 from multiwanbond.errors import ConfigFileError
 
-from .config_file import add_config_options, file_of, load_file
+from .config_file import add_config_options, check_plugins, file_of, load_file
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the file."""
     file = file_of(args)
     configuration = load_file(args)
+    check_plugins(configuration)
     try:
         configuration = require_runnable(configuration)
     except ConfigFileError:

@@ -22,6 +22,7 @@ VERBS: Final = {
     "run": "run a tunnel in the foreground",
     "check": "say what is wrong with the configuration, or what it means",
     "config": "explain the settings, or show those in force",
+    "plugins": "list the plugins that are installed, or explain one",
     "keygen": "make a private key",
     "pubkey": "turn a private key into its public key",
     "genpsk": "make a preshared key",

@@ -39,7 +39,21 @@ def load_runnable(args: argparse.Namespace) -> Configuration:
     # Here and not above: it loads cryptography, and `mwb status` has no use for that.
     from multiwanbond.config.runnable import require_runnable
 
-    return require_runnable(load_file(args))
+    configuration = load_file(args)
+    check_plugins(configuration)
+    return require_runnable(configuration)
+
+
+def check_plugins(configuration: Configuration) -> None:
+    """Return if all plugins that are wanted are there, and their settings are right.
+
+    Raises:
+        ConfigFileError: everything that is wrong with them.
+    """
+    if configuration.plugins:
+        from multiwanbond.plugins import registry
+
+        registry.wanted(configuration)
 
 
 def file_of(args: argparse.Namespace) -> Path:

@@ -51,7 +51,7 @@ def show_status(status: StatusDocument) -> None:
         print(line)
     for line in _multicast_lines(status["multicast"]):
         print(line)
-    for line in (*_loss_lines(status), *_slow_lines(status)):
+    for line in (*_plugin_lines(status), *_loss_lines(status), *_slow_lines(status)):
         print(line)
 
 
@@ -98,6 +98,18 @@ def _shrinking(peer: PeerDocument) -> str:
         return ""
     saved = format_size(peer["saved_bytes"])
     return f"compressed: {peer['compressed_packets']} packets, {saved} less sent"
+
+
+def _plugin_lines(status: StatusDocument) -> Iterator[str]:
+    """Yield what runs beside the packets, and what failed."""
+    running = [each["name"] for each in status["plugins"] if each["state"] == "running"]
+    if running:
+        yield f"plugins: {', '.join(running)}"
+    for each in status["plugins"]:
+        if each["state"] != "running":
+            yield f"plugin {each['name']} is disabled: {each['reason']}"
+        if each["dropped_alerts"]:
+            yield f"plugin {each['name']} was too slow for {each['dropped_alerts']} alerts"
 
 
 def _loss_lines(status: StatusDocument) -> Iterator[str]:

@@ -12,6 +12,7 @@ from multiwanbond.units import NotationError
 from .document import Listing, Mapping, Node, Scalar
 from .origin import Mark
 from .problems import Problems
+from .raw import RawSection
 from .walk import Kind, join, kinds_of, nearest, settings_of
 
 _T = TypeVar("_T")
@@ -77,6 +78,8 @@ class Converter:
                 return _ABSENT  # `wans:` above lines that are all commented out
             if node.is_empty_text and not is_required(field) and not default_of(field):
                 return _ABSENT  # the reference's way to say that there is no remote endpoint
+        if kind.type is RawSection:
+            return RawSection.of(node, key)
         if kind.is_list:
             return self._list(node, kind, option, key)
         if kind.is_section:

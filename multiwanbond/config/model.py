@@ -41,6 +41,7 @@ from .notations import (
     IpAddress,
 )
 from .origin import Origin
+from .plugin_entry import PluginEntry
 from .traffic_notations import CODE_POINT, PORTS, PROTOCOL, PortRange
 
 RUN_DIRECTORY: Final = Path("/run/multiwanbond")
@@ -453,6 +454,12 @@ class Configuration:
     fec: FecSettings = option(FecSettings, doc="Making up for losses without sending again.")
     tunnel: Tunnel = option(Tunnel, doc="The network interface that the bond appears as.")
     security: Security = option(Security, doc="Who we are and whom we talk to.")
+    plugins: tuple[PluginEntry, ...] = option(
+        tuple,
+        reload=Reload.LIVE,
+        default_doc="none",
+        doc="What is to run beside the packets, or to look at them: filters, metrics, alerts.",
+    )
     control: Control = option(Control, doc="How commands reach the running daemon.")
     origin: Origin = field(default_factory=Origin, compare=False, repr=False)
     """The file it came from, and where each key stands in it."""

@@ -43,15 +43,20 @@ def _plain(key: str) -> str:
     return key.replace("[]", "")
 
 
-def explain(setting: Setting) -> str:
-    """Return all that is known about one setting, as text for a terminal."""
+def explain(setting: Setting, reload: Reload | None = None) -> str:
+    """Return all that is known about one setting, as text for a terminal.
+
+    Args:
+        setting: which.
+        reload: the rule that holds, where it is not that of its declaration.
+    """
     facts = [("type", type_doc(setting)), ("default", default_doc(setting))]
     if setting.option.notation is not None:
         facts.append(("example", setting.option.notation.example))
     if limits := show_range(setting.option):
         facts.append(("range", limits))
     if not setting.is_section:
-        facts.append(("change", _RELOAD[setting.option.reload]))
+        facts.append(("change", _RELOAD[reload or setting.option.reload]))
     lines = [setting.key, f"    {setting.option.doc}"]
     lines += [f"    {name + ':':<9}{fact}" for name, fact in facts]
     return "\n".join(lines)

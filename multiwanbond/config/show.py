@@ -9,6 +9,7 @@ from multiwanbond.options import default_of
 
 from .document import NOTHING
 from .model import Configuration
+from .raw import RawSection
 from .reference import show_value
 from .walk import Setting, settings_of
 
@@ -28,7 +29,10 @@ def _section(section: Any, key: str, indent: int) -> Iterator[str]:
         name, value = setting.name, getattr(section, setting.name)
         if value is None and default_of(setting.field) is None:
             continue
-        if setting.option.is_secret:
+        if setting.kind.type is RawSection:
+            # Which of it is secret only its plugin knows.
+            yield f"{margin}# {name}: (as in the file)"
+        elif setting.option.is_secret:
             yield f"{margin}# {name}: (hidden)"
         elif setting.is_section and setting.kind.is_list:
             yield from _list_of_sections(value, setting, indent)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from multiwanbond.options import Option, is_required, options_of
 
+from .raw import RawSection
+
 
 class Kind(NamedTuple):
     """What a setting's value is made of."""
@@ -21,7 +23,7 @@ class Kind(NamedTuple):
     @property
     def is_section(self) -> bool:
         """True if the value, or each item, is a mapping with settings of its own."""
-        return is_dataclass(self.type)
+        return is_dataclass(self.type) and self.type is not RawSection
 
 
 class Setting(NamedTuple):

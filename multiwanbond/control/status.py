@@ -176,6 +176,19 @@ class SocketDocument(TypedDict):
     """Datagrams that could not leave, by the kernel's reason."""
 
 
+class PluginDocument(TypedDict):
+    """One plugin."""
+
+    name: str
+    kinds: list[str]
+    state: str
+    """running or disabled."""
+    reason: str | None
+    """Why it was disabled."""
+    dropped_alerts: int
+    """That found too many others waiting."""
+
+
 class StatusDocument(TypedDict):
     """Everything a running daemon says about itself."""
 
@@ -192,6 +205,7 @@ class StatusDocument(TypedDict):
     """False if Python encrypts runs, at several times the processor time (see `native`)."""
     tunnel: TunnelDocument
     peers: list[PeerDocument]
+    plugins: list[PluginDocument]
     wans: list[WanDocument]
     multicast: MulticastDocument | None
     """None if multicast is off."""

@@ -62,6 +62,13 @@ class Udp(Protocol):
     def close(self) -> None: ...
 
 
+class Filters(Protocol):
+    """What may look at inner packets, change and drop them; quick, and never raising."""
+
+    def outbound(self, bursts: Sequence[Burst]) -> Sequence[Burst]: ...
+    def inbound(self, bursts: Sequence[Burst]) -> Sequence[Burst]: ...
+
+
 class Dataplane:
     """Moves packets between one TUN device, the WANs' sockets and the endpoint."""
 
@@ -88,6 +95,8 @@ class Dataplane:
         self._sockets: dict[int, Udp] = {}
         self._nursery: trio.Nursery | None = None
         self._timer = trio.CancelScope()
+        self.filters: Filters | None = None
+        """What looks at packets on their way; None for nothing."""
         self.undeliverable_packets = 0
         """Inner packets the TUN device would not take."""
         self.unsent_datagrams = 0
@@ -116,7 +125,8 @@ class Dataplane:
             await tun.wait_readable()
             bursts = tun.read_nowait(TUN_BATCH, BATCH_BYTES)
             if bursts:
-                handle_bursts(bursts, trio.current_time())
+                kept = bursts if self.filters is None else self.filters.outbound(bursts)
+                handle_bursts(kept, trio.current_time())
                 flush()
 
     # Inbound: from a WAN to the TUN device
@@ -167,6 +177,8 @@ class Dataplane:
         for wan_id, transmits in groupby(endpoint.poll_transmit(), _wan_of):
             self._send(wan_id, transmits)
         bursts = endpoint.poll_deliver()
+        if bursts and self.filters is not None:
+            bursts = self.filters.inbound(bursts)
         if bursts:
             self.undeliverable_packets += self._tun.write_nowait(bursts)
         while (event := endpoint.poll_event()) is not None:

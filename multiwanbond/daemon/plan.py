@@ -19,6 +19,7 @@ from multiwanbond.core.settings import (
     TrafficClass,
     WanSettings,
 )
+from multiwanbond.plugins import registry
 
 from .machine import MulticastWish, WanWish
 
@@ -71,6 +72,7 @@ class Plan:
     endpoint: EndpointSettings
     multicast: MulticastWish | None = None
     """None: no multicast."""
+    plugins: tuple[registry.Wanted, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -79,7 +81,11 @@ class Plan:
 
 
 def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
-    """Return what a daemon with this configuration does; it must be runnable."""
+    """Return what a daemon with this configuration does; it must be runnable.
+
+    Raises:
+        ConfigFileError: a plugin is not there, or its settings are wrong.
+    """
     tunnel = configuration.tunnel
     return Plan(
         role=_role(configuration),
@@ -93,6 +99,7 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
         control_socket=configuration.control_socket,
         endpoint=_endpoint(configuration, costs),
         multicast=_multicast(configuration),
+        plugins=registry.wanted(configuration),
     )
 
 
@@ -158,19 +165,19 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
     )
 
 
-def _class(wanted: Class) -> TrafficClass:
+def _class(rule: Class) -> TrafficClass:
     return TrafficClass(
-        name=wanted.name,
-        protocols=wanted.protocols,
-        prefixes=wanted.prefixes,
-        ports=wanted.ports,
-        dscp=wanted.dscp,
-        wans=frozenset(wanted.wans),
-        duplicate=wanted.duplicate,
-        is_ordered=wanted.order,
-        is_protected=wanted.fec,
-        compression=wanted.compression,
-        priority=wanted.priority,
+        name=rule.name,
+        protocols=rule.protocols,
+        prefixes=rule.prefixes,
+        ports=rule.ports,
+        dscp=rule.dscp,
+        wans=frozenset(rule.wans),
+        duplicate=rule.duplicate,
+        is_ordered=rule.order,
+        is_protected=rule.fec,
+        compression=rule.compression,
+        priority=rule.priority,
     )
 
 

@@ -8,10 +8,11 @@ A line is a sentence for people, then fields by their common names for machines:
 import logging
 import os
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from multiwanbond.core.events import (
     BondClosed,
@@ -24,6 +25,7 @@ from multiwanbond.core.events import (
     PathStateChanged,
 )
 from multiwanbond.core.path_state import PathState
+from multiwanbond.plugins.api import Alert, Severity
 
 _log: Final = logging.getLogger("multiwanbond")
 
@@ -67,6 +69,31 @@ def say(level: int, message: str, **fields: object) -> None:
         _log.log(level, "%s", f"{message} | {known}" if known else message)
 
 
+class Line(NamedTuple):
+    """What is said of one event."""
+
+    kind: str
+    """What happened, as `plugins.api.Alert` calls it."""
+    level: int
+    text: str
+    """A sentence for people."""
+    fields: dict[str, object]
+    """The same for machines."""
+
+
+def alert_of(line: Line, *, tunnel: str) -> Alert:
+    """Return what alert managers are told of an event."""
+    severity = Severity.WARNING if line.level >= logging.WARNING else Severity.INFO
+    return Alert(
+        kind=line.kind,
+        severity=severity,
+        text=line.text,
+        tunnel=tunnel,
+        time=time.time(),
+        fields=line.fields,
+    )
+
+
 class Report:
     """Turns the endpoint's events into log lines."""
 
@@ -74,72 +101,76 @@ class Report:
         """Take what translates a path's number into names."""
         self._label = label
 
-    def on_event(self, event: Event) -> None:
-        """Log `event`."""
+    def on_event(self, event: Event) -> Line:
+        """Log `event`, and return what was said of it."""
+        line = self.describe(event)
+        say(line.level, line.text, **line.fields)
+        return line
+
+    def describe(self, event: Event) -> Line:
+        """Return what is to be said of an event."""
         match event:
             case BondOpened():
-                self._on_opened(event)
+                return _of_opened(event)
             case BondClosed():
-                say(
-                    logging.WARNING,
-                    f"Bond with {event.peer} ended: {_WHY[event.reason]}.",
-                    peer=event.peer,
-                    reason=event.reason.name.lower(),
-                )
+                return _of_closed(event)
             case PathStateChanged():
-                self._on_state_changed(event)
+                return self._of_state(event)
             case PathAddressChanged():
-                say(
-                    logging.INFO,
-                    f"{self._subject(event.path_id)} of {event.peer} now comes from "
-                    f"{event.address_to} (was {event.address_from}).",
-                    peer=event.peer,
-                    path=event.path_id,
-                    wan=self._label(event.path_id).name,
-                )
+                moved = f"now comes from {event.address_to} (was {event.address_from})"
+                text = f"{self._subject(event.path_id)} of {event.peer} {moved}."
+                return Line("path_address", logging.INFO, text, self._fields(event))
             case PathRemoved():
-                say(
-                    logging.INFO,
-                    f"{self._subject(event.path_id)} of {event.peer} has left the bond.",
-                    peer=event.peer,
-                    path=event.path_id,
-                    wan=self._label(event.path_id).name,
-                )
+                text = f"{self._subject(event.path_id)} of {event.peer} has left the bond."
+                return Line("path_removed", logging.INFO, text, self._fields(event))
             case GroupsChanged():
-                say(logging.DEBUG, f"The peers want {len(event.groups)} multicast groups.")
+                text = f"The peers want {len(event.groups)} multicast groups."
+                return Line("multicast_groups", logging.DEBUG, text, {})
             case _:
                 assert_never(event)
 
-    @staticmethod
-    def _on_opened(event: BondOpened) -> None:
-        if event.is_resumed:
-            say(logging.DEBUG, f"New keys agreed with {event.peer}.", peer=event.peer)
-            return
-        say(
-            logging.INFO,
-            f"Bond with {event.peer} is open.",
-            peer=event.peer,
-            cipher=event.cipher,
-            mtu=event.inner_mtu,
-        )
-
-    def _on_state_changed(self, event: PathStateChanged) -> None:
+    def _of_state(self, event: PathStateChanged) -> Line:
         is_worse = event.state_to in (PathState.DOWN, PathState.DEGRADED)
-        say(
+        fields = {
+            "state_from": event.state_from.value,
+            "state_to": event.state_to.value,
+            "reason": event.trigger.name.lower(),
+        }
+        return Line(
+            "path_state",
             logging.WARNING if is_worse else logging.INFO,
             f"{self._subject(event.path_id)} is {event.state_to.value}: {event.trigger.value}.",
-            peer=event.peer,
-            path=event.path_id,
-            wan=self._label(event.path_id).name,
-            state_from=event.state_from.value,
-            state_to=event.state_to.value,
-            reason=event.trigger.name.lower(),
+            {**self._fields(event), **fields},
         )
+
+    def _fields(
+        self, event: PathStateChanged | PathAddressChanged | PathRemoved
+    ) -> dict[str, object]:
+        wan = self._label(event.path_id).name
+        return {"peer": event.peer, "path": event.path_id, "wan": wan}
 
     def _subject(self, path_id: int) -> str:
         label = self._label(path_id)
         on = f" ({label.interface})" if label.interface and label.interface != label.name else ""
         return f"{label.title}{on}"
+
+
+def _of_opened(event: BondOpened) -> Line:
+    if event.is_resumed:
+        text = f"New keys agreed with {event.peer}."
+        return Line("bond_opened", logging.DEBUG, text, {"peer": event.peer})
+    fields: dict[str, object] = {
+        "peer": event.peer,
+        "cipher": event.cipher,
+        "mtu": event.inner_mtu,
+    }
+    return Line("bond_opened", logging.INFO, f"Bond with {event.peer} is open.", fields)
+
+
+def _of_closed(event: BondClosed) -> Line:
+    text = f"Bond with {event.peer} ended: {_WHY[event.reason]}."
+    fields: dict[str, object] = {"peer": event.peer, "reason": event.reason.name.lower()}
+    return Line("bond_closed", logging.WARNING, text, fields)
 
 
 class _TimedLines(logging.Formatter):

@@ -7,6 +7,7 @@ from multiwanbond.control.status import (
     PathDocument,
     PeerDocument,
     PeerViewDocument,
+    PluginDocument,
     ReorderDocument,
     SocketDocument,
     TrafficDocument,
@@ -18,6 +19,7 @@ from multiwanbond.core.statistics import (
     PeerViewStatistics,
     ReorderStatistics,
 )
+from multiwanbond.plugins.host import PluginStatus
 
 from .dataplane import Udp
 from .report import WanLabel, fingerprint
@@ -93,6 +95,17 @@ def describe_peer(
         ],
         "reorder": None if peer.reorder is None else _describe_reorder(peer.reorder),
         **_describe_traffic(peer, rates.rate(peer.public_key)),
+    }
+
+
+def describe_plugin(plugin: PluginStatus) -> PluginDocument:
+    """Return what is known of one plugin."""
+    return {
+        "name": plugin.label,
+        "kinds": list(plugin.kinds),
+        "state": "running" if plugin.failure is None else "disabled",
+        "reason": plugin.failure,
+        "dropped_alerts": plugin.dropped_alerts,
     }
 
 

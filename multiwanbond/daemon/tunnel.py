@@ -21,6 +21,7 @@ from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondOpened, Event, GroupsChanged
 from multiwanbond.errors import ControlError
+from multiwanbond.plugins.host import PluginHost
 
 from .bring_up import BroughtUp
 from .dataplane import Dataplane
@@ -30,9 +31,9 @@ from .multicast import MulticastRouting
 from .notify import Notifier
 from .plan import ClientPlan, Plan, ServerPlan
 from .reload import Reloader, require_room
-from .report import Report, say
+from .report import Report, alert_of, say
 from .routes import TunnelRoutes
-from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_sockets
+from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_plugin, describe_sockets
 from .wans import Wans
 
 
@@ -71,6 +72,7 @@ class Tunnel:
         )
         self.sockets: Final = self._make_sockets()
         self._report = Report(self.sockets.label)
+        self.plugins: Final = PluginHost(tunnel=plan.tunnel.name, log=say, status=self.status)
         # Closed in this order at the end: no socket, no more need for a route.
         standing.undo.push("routes of the WANs", self.sockets.close)
         standing.undo.push("sockets", self.dataplane.detach_all)
@@ -97,6 +99,8 @@ class Tunnel:
         """Carry packets until `stop`, or until something fails that must not."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            await nursery.start(self.plugins.run)
+            self._use_plugins()
             await nursery.start(self.dataplane.run)
             await nursery.start(self.sockets.run)
             nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
@@ -153,6 +157,7 @@ class Tunnel:
             self.endpoint.reconfigure(replace(plan.endpoint, inner_mtu=mtu), trio.current_time())
             self.dataplane.flush()
             self._reconfigure_sockets()
+            self._use_plugins()
             with trio.CancelScope(shield=True):
                 await self._drop_routes()
 
@@ -171,8 +176,15 @@ class Tunnel:
         ):
             say(logging.WARNING, f"Could not undo {failure}.")
 
+    def _use_plugins(self) -> None:
+        self.plugins.use(self.plan.plugins)
+        # None, so that without filters a packet costs no call.
+        self.dataplane.filters = self.plugins.filters or None
+
     def _on_event(self, event: Event) -> None:
-        self._report.on_event(event)
+        line = self._report.on_event(event)
+        if line.level > logging.DEBUG:
+            self.plugins.alert(alert_of(line, tunnel=self.plan.tunnel.name))
         if isinstance(event, GroupsChanged) and self._multicast is not None:
             self._multicast.on_groups_changed(event.groups)
         if isinstance(event, BondOpened) and event.inner_mtu < self._mtu:
@@ -252,6 +264,7 @@ class Tunnel:
                 describe_peer(peer, label=self.sockets.label, rates=self._rates, now=now)
                 for peer in counted.peers
             ],
+            "plugins": [describe_plugin(each) for each in self.plugins.statuses()],
             "wans": self.sockets.describe(),
             "multicast": (
                 None if self._multicast is None else self._multicast.describe(counted.multicast)

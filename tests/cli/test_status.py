@@ -80,6 +80,7 @@ STATUS: StatusDocument = {
         }
     ],
     "multicast": None,
+    "plugins": [],
     "wans": [
         {
             "id": 1,

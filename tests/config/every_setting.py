@@ -22,6 +22,7 @@ security:
   peers:
     - {{name: laptop, public_key: "{PEER_KEY}", allowed_ips: [10.77.0.2/32]}}
 classes: [{{name: calls}}]
+plugins: [{{name: prometheus}}]
 """
 VALUES = [each for each in reference.settings() if not each.is_section]
 LISTS = [each for each in reference.settings() if each.is_section and each.kind.is_list]
