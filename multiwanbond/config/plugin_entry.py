@@ -20,7 +20,7 @@ def _read_options(text: str) -> RawSection:
 PLUGIN: Final = Text(name="a plugin's name", example="acl", read=NAME.read)
 OPTIONS: Final = Text(
     name="a section",
-    example="{listen: 127.0.0.1:9400}",
+    example="{listen: 127.0.0.1:9500}",
     read=_read_options,
     write=lambda _raw: "(as in the file)",
 )

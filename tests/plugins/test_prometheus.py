@@ -21,7 +21,7 @@ def test_every_figure_has_its_help_its_type_and_its_labels() -> None:
 
     assert 'mwb_up{tunnel="mwb0",version="0.1.0"} 1' in lines
     assert "# TYPE mwb_wan_rtt_seconds gauge" in lines
-    assert 'mwb_wan_rtt_seconds{tunnel="mwb0",peer="vps",wan="Fibre"} 0.0123' in lines
+    assert 'mwb_wan_rtt_seconds{tunnel="mwb0",peer="vps",wan="Fibre"} 0.01234' in lines
     assert 'mwb_wan_sent_bytes_total{tunnel="mwb0",peer="vps",wan="Fibre"} 1500000' in lines
     assert 'mwb_wan_state{tunnel="mwb0",peer="vps",wan="Fibre",state="Up"} 1' in lines
     assert 'mwb_peer_connected{tunnel="mwb0",peer="vps"} 1' in lines
