@@ -118,7 +118,9 @@ class Bond:
             trio.ClosedResourceError: the bond has been closed.
         """
         destination = self._directory.destination(to)
-        await trio.lowlevel.checkpoint()
+        # Other tasks get their turn when a batch is full: one message a batch costs three times as
+        # much (200 us and 60, both ends).
+        await trio.lowlevel.checkpoint_if_cancelled()
         while not self._has_room(destination):
             self._check(data, destination)
             await self._progress.park()

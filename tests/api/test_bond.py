@@ -138,6 +138,18 @@ async def test_a_fast_sender_is_held_back_and_nothing_of_it_is_shed() -> None:
     assert (peer.shed_packets, peer.unsendable_packets) == (0, 0)
 
 
+async def test_a_sender_that_never_waits_for_anything_else_is_cancelled_all_the_same() -> None:
+    port = free_port()
+    with trio.fail_after(LIMIT):
+        async with open_bond(server(port)), open_bond(client(port)) as home:
+            await home.wait_connected()
+            with trio.move_on_after(0.2) as limit:
+                while True:
+                    await home.send(b"again")
+
+    assert limit.cancelled_caught
+
+
 async def test_what_nobody_takes_is_dropped_and_counted_once_the_queue_is_full() -> None:
     port = free_port()
     with trio.fail_after(LIMIT):
