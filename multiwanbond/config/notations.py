@@ -238,7 +238,7 @@ KEY: Final = Text(
 )
 FILE: Final = Text(name="a file", example="/etc/multiwanbond/private.key", read=_read_path)
 SOCKET: Final = Text(
-    name="a socket's path", example="/run/multiwanbond/mwb0.sock", read=_read_socket
+    name="a socket's path", example="/run/multiwanbond/office.sock", read=_read_socket
 )
 MTU: Final = Text(
     name="a number of bytes or auto",

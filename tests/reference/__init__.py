@@ -1,0 +1,1 @@
+"""The configurations of the reference's README, as it prints them."""
