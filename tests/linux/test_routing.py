@@ -333,3 +333,26 @@ def test_rules_read_like_the_command_that_shows_them() -> None:
     rule = Rule(version=4, priority=7700, table=254, source="192.0.2.7", suppress_prefixlen=0)
 
     assert str(rule) == "rule 7700: from 192.0.2.7 table 254 suppress_prefixlength 0"
+
+
+def test_groups_lead_into_the_tunnel_while_it_is_a_multicast_router(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.state()
+    routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
+
+    with Undo() as undo:
+        bench.open_tun(undo)
+        routing.configure_tun(ADDRESSES, 1400, undo)
+        routing.route_multicast(undo)
+        routed = {
+            (str(route.prefix), route.interface)
+            for route in bench.kernel.tagged_routes()
+            if route.prefix.is_multicast
+        }
+        kept = undo.take()
+    failures = kept.run()
+
+    assert routed == {("224.0.0.0/4", "mwb0"), ("ff00::/8", "mwb0")}
+    assert failures == []
+    assert bench.state() == before

@@ -89,6 +89,31 @@ def test_a_host_that_joins_and_leaves_is_followed(
     assert after - before < 100  # probes and feedback
 
 
+@pytest.mark.parametrize(
+    ("version", "setting"),
+    [(4, "net.ipv4.conf.eth0.force_igmp_version=2"), (6, "net.ipv6.conf.eth0.force_mld_version=1")],
+    ids=["IGMPv2", "MLDv1"],
+)
+def test_a_host_that_speaks_an_older_version_is_heard(
+    lab: Topology, build_bond: BuildBond, version: int, setting: str
+) -> None:
+    near, far = Lan(lab, lab.client, 10), Lan(lab, lab.server, 20)
+    far.host.run("sysctl", "-w", setting)
+    bond = enabled(build_bond, lab)
+    start(bond, behind_client=near.prefixes, behind_server=far.prefixes)
+
+    with member(far.host, version) as inbox:
+        has_arrived = arrives(inbox, near.host, version)
+    has_left = wait_for(
+        lambda: (
+            (status := bond.server.status()) is not None and not status["multicast"]["wanted_here"]
+        )
+    )
+
+    assert has_arrived
+    assert has_left
+
+
 @pytest.mark.parametrize("version", BOTH)
 def test_programs_of_both_ends_need_no_interface_to_use_a_group(
     lab: Topology, build_bond: BuildBond, version: int
