@@ -45,16 +45,20 @@ def with_fec(fec: FecSettings) -> Adjust:
     return adjust
 
 
-def missing(wans: tuple[WanLinks, ...], fec: FecSettings) -> float:
-    """The share of a stream's packets that are not there in time."""
+def missing(wans: tuple[WanLinks, ...], fec: FecSettings) -> tuple[float, float]:
+    """The share of a stream's packets that are not there in time, and what the line lost then."""
     bonded = Bonded(SEED, wans=wans, adjust=with_fec(fec))
     bonded.connect()
     bonded.world.run_for(8.0)  # until each end knows what the line loses
+    wire = bonded.client.uplinks[0].up
+    before = wire.statistics
     stream = bonded.client.stream(PACKETS * INTERVAL, size=120, interval=INTERVAL)
     bonded.world.run_for(PACKETS * INTERVAL + 2.0)
     in_time = sum(got - sent <= IN_TIME for sent, got in stream.arrivals)
     assert stream.duplicates == 0
-    return 1 - in_time / stream.sent
+    after = wire.statistics
+    lost = sum(after.lost.values()) - sum(before.lost.values())
+    return 1 - in_time / stream.sent, lost / (after.pushed - before.pushed)
 
 
 CODES = [
@@ -71,7 +75,7 @@ CODES = [
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.1])
 @pytest.mark.parametrize("fec", CODES)
 def test_random_loss_leaves_missing_what_the_theory_says(fec: FecSettings, loss: float) -> None:
-    found = missing((line(loss),), fec)
+    found, _ = missing((line(loss),), fec)
 
     size = fec.data_shards
     parity = round(size * (fec.redundancy or 0.0)) if fec.enabled else 0
@@ -80,8 +84,10 @@ def test_random_loss_leaves_missing_what_the_theory_says(fec: FecSettings, loss:
     if fec.redundancy is None:
         assert found <= max(0.2 * loss, 0.003)
     else:
-        # A packet in a block of its own luck: the spread of so many is within these bounds.
-        assert 0.6 * theory - 0.0005 <= found <= 1.5 * theory + 0.0008
+        # A packet in a block of its own luck: the spread of so many is within these bounds. Of
+        # fewer than fifty that should be missing, which are in a handful of blocks, it is all.
+        least = 0.6 * theory if theory * PACKETS > 50 else 0.0
+        assert least - 0.0005 <= found <= 1.5 * theory + 0.0008
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.1])
@@ -89,15 +95,17 @@ def test_random_loss_leaves_missing_what_the_theory_says(fec: FecSettings, loss:
 def test_bursts_leave_more_missing_and_still_far_less_than_the_line_loses(
     fec: FecSettings, loss: float
 ) -> None:
-    found = missing((line(loss, is_bursty=True),), fec)
+    found, lost = missing((line(loss, is_bursty=True),), fec)
 
     print(f"bursts of {BURST:g}, {100 * loss:g} %: missing {100 * found:.3f} %")
+    # Some twenty bursts of chance length: what the line has really lost is what counts.
     if not fec.enabled:
-        assert found == pytest.approx(loss, rel=0.35)
+        assert found == pytest.approx(lost, rel=0.35)
     elif fec.data_shards == 8:
-        assert found <= 0.55 * loss
+        assert found <= 0.55 * lost
     else:
-        assert found < loss
+        # Whether the few bursts of a line that loses little meet packets or parity is chance, too.
+        assert found < lost + 0.002
 
 
 def test_a_download_beside_parity_arrives_whole() -> None:
