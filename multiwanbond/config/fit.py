@@ -21,6 +21,7 @@ def check_fit(configuration: Configuration, problems: Problems) -> None:
     _check_allowed_ips(configuration, problems)
     _check_tunnel(configuration, problems)
     _check_classes(configuration, problems)
+    _check_bypass(configuration, problems)
     if configuration.mode is Mode.CLIENT:
         _check_client(configuration, problems)
 
@@ -119,6 +120,20 @@ def _check_classes(configuration: Configuration, problems: Problems) -> None:
                     f"there is no WAN with the id {wan_id}",
                     f"Choose among {', '.join(map(str, sorted(known)))}",
                     depends_on=("wans",),
+                )
+
+
+def _check_bypass(configuration: Configuration, problems: Problems) -> None:
+    """Complain about what a route of the tunnel's takes in all the same: only defaults give way."""
+    routes = [route for route in configuration.routes if route.prefixlen]
+    for index, prefix in enumerate(configuration.bypass.prefixes):
+        for route in routes:
+            if is_within(prefix, route):
+                problems.add_consequence(
+                    f"bypass.prefixes[{index}]",
+                    f"{prefix} is in {route}, which is routed into the tunnel by itself",
+                    "Take that route apart, or out of tunnel.routes",
+                    depends_on=("tunnel", "security"),
                 )
 
 

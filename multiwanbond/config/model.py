@@ -16,7 +16,6 @@ from multiwanbond.core.settings import (
     FecSettings,
     HealthSettings,
     Prefix,
-    Priority,
     ReorderSettings,
     RoutingMode,
     WanSettings,
@@ -42,7 +41,7 @@ from .notations import (
 )
 from .origin import Origin
 from .plugin_entry import PluginEntry
-from .traffic_notations import CODE_POINT, PORTS, PROTOCOL, PortRange
+from .traffic import Bypass, Class
 
 RUN_DIRECTORY: Final = Path("/run/multiwanbond")
 """Where control sockets live; systemd makes it for the service, `mwb up` for itself."""
@@ -204,87 +203,6 @@ class Routing:
         "shares packets out by bandwidth, latency, loss and weight; least_used gives each packet "
         "to the WAN with most room left; round_robin takes turns packet by packet, for equal "
         "lines. Each end decides for what it sends: set the server's mode, too.",
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Class:
-    """Traffic that is to be treated in its own way; the first class that matches counts."""
-
-    name: str = option(notation=NAME, reload=Reload.LIVE, doc="What people call the class.")
-    protocols: tuple[int, ...] = option(
-        tuple,
-        notation=PROTOCOL,
-        low=0,
-        high=255,
-        reload=Reload.LIVE,
-        default_doc="any",
-        doc="IP protocols the class has, by name or number.",
-    )
-    prefixes: tuple[Prefix, ...] = option(
-        tuple,
-        notation=PREFIX,
-        reload=Reload.LIVE,
-        default_doc="any",
-        doc="Networks, with the source or the destination in one of them.",
-    )
-    ports: tuple[PortRange, ...] = option(
-        tuple,
-        notation=PORTS,
-        reload=Reload.LIVE,
-        default_doc="any",
-        doc="Ports and ranges of ports, with the source's or the destination's among them.",
-    )
-    dscp: tuple[int, ...] = option(
-        tuple,
-        notation=CODE_POINT,
-        low=0,
-        high=63,
-        reload=Reload.LIVE,
-        default_doc="any",
-        doc="Code points of differentiated services, as the first packet of a connection has it.",
-    )
-    wans: tuple[int, ...] = option(
-        tuple,
-        low=1,
-        high=255,
-        reload=Reload.LIVE,
-        default_doc="all",
-        doc="Ids of the WANs that the class may use, as long as one of them is usable; if none "
-        "is, it uses the others rather than not to get through. A server knows the WANs of its "
-        "clients by the same ids. Parity of fec may still go by others.",
-    )
-    duplicate: bool | None = option(
-        None,
-        reload=Reload.LIVE,
-        default_doc="session.duplicate_packets",
-        doc="Whether its packets leave by several WANs at once, as session.duplicate_mode says; "
-        "false also refuses the copies that urgent packets get while their WAN is unsteady.",
-    )
-    order: bool | None = option(
-        None,
-        reload=Reload.LIVE,
-        default_doc="true but for UDP that sends little",
-        doc="Whether packets are delivered in the order of their connection. false delivers them "
-        "as they come, and never late: right for live video, wrong for TCP.",
-    )
-    fec: bool = option(
-        True,
-        reload=Reload.LIVE,
-        doc="Whether its packets get parity while fec.enabled is true.",
-    )
-    compression: Compression | None = option(
-        None,
-        reload=Reload.LIVE,
-        default_doc="session.compression",
-        doc="zstd makes its packets smaller, none leaves them as they are.",
-    )
-    priority: Priority = option(
-        Priority.AUTO,
-        reload=Reload.LIVE,
-        doc="latency_first lets its packets pass all others, as long as no line is full of them "
-        "alone; throughput_first treats them as a download from the first one on; auto goes by "
-        "what a connection sends.",
     )
 
 
@@ -451,6 +369,7 @@ class Configuration:
         default_doc="none: everything is treated by what it sends",
         doc="Traffic to be treated in its own way. Each end has a list for what it sends.",
     )
+    bypass: Bypass = option(Bypass, doc="What stays out of the tunnel, though it leads everywhere.")
     fec: FecSettings = option(FecSettings, doc="Making up for losses without sending again.")
     tunnel: Tunnel = option(Tunnel, doc="The network interface that the bond appears as.")
     security: Security = option(Security, doc="Who we are and whom we talk to.")

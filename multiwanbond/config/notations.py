@@ -120,6 +120,11 @@ def _read_host_port(text: str) -> HostPort:
     return HostPort(host, port)
 
 
+def _read_domain(text: str) -> str:
+    _check_name(text)
+    return text.removesuffix(".").lower()
+
+
 def _check_name(host: str) -> None:
     labels = host.removesuffix(".").split(".")
     is_name = (
@@ -240,6 +245,7 @@ FILE: Final = Text(name="a file", example="/etc/multiwanbond/private.key", read=
 SOCKET: Final = Text(
     name="a socket's path", example="/run/multiwanbond/office.sock", read=_read_socket
 )
+DOMAIN: Final = Text(name="a domain name", example="example.net", read=_read_domain)
 MTU: Final = Text(
     name="a number of bytes or auto",
     example="1400",

@@ -81,6 +81,10 @@ class LinuxMachine:
         """Send these destinations into the tunnel; our own sockets stay out of it."""
         _say_skipped(self._routing.route_tunnel(prefixes, undo))
 
+    def bypass(self, target: Prefix | str, undo: Undo) -> None:
+        """Keep packets out of the tunnel that go to a network, or come in by an interface."""
+        self._routing.bypass(target, undo)
+
     def open_multicast(self, wish: MulticastWish, undo: Undo) -> MulticastHost:
         """Become this host's multicast router, with groups routed into the tunnel."""
         routers = open_routers()

@@ -123,3 +123,6 @@ class Machine(Network, Protocol):
 
     def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
         """Send these destinations into the tunnel; our own sockets stay out of it."""
+
+    def bypass(self, target: Prefix | str, undo: Undo) -> None:
+        """Keep packets out of the tunnel that go to a network, or come in by an interface."""

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from multiwanbond.config.model import CipherWish, Class, Configuration, Mode, Offload, Peer, Wan
+from multiwanbond.config.model import CipherWish, Configuration, Mode, Offload, Peer, Wan
 from multiwanbond.config.notations import HostPort, InterfaceAddress
+from multiwanbond.config.traffic import Class
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.handshake import MAX_COST
 from multiwanbond.core.settings import (
@@ -63,6 +64,16 @@ class ServerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BypassPlan:
+    """What stays out of the tunnel."""
+
+    targets: tuple[Prefix | str, ...] = ()
+    """Networks, and interfaces that packets come in by."""
+    domains: tuple[str, ...] = ()
+    """Names whose addresses are such networks, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything a daemon is told."""
 
@@ -73,6 +84,7 @@ class Plan:
     multicast: MulticastWish | None = None
     """None: no multicast."""
     plugins: tuple[registry.Wanted, ...] = ()
+    bypass: BypassPlan = BypassPlan()
 
     @property
     def mode(self) -> Mode:
@@ -100,6 +112,7 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
         endpoint=_endpoint(configuration, costs),
         multicast=_multicast(configuration),
         plugins=registry.wanted(configuration),
+        bypass=_bypass(configuration),
     )
 
 
@@ -163,6 +176,11 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
         multicast_enabled=session.multicast_enabled,
         cipher_costs=_with_wish(costs, configuration.security.cipher),
     )
+
+
+def _bypass(configuration: Configuration) -> BypassPlan:
+    wish = configuration.bypass
+    return BypassPlan(targets=(*wish.prefixes, *wish.devices), domains=wish.domains)
 
 
 def _class(rule: Class) -> TrafficClass:

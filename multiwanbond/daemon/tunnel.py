@@ -20,10 +20,12 @@ from multiwanbond.control.status import JsonObject, ReloadDocument, StatusDocume
 from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondOpened, Event, GroupsChanged
+from multiwanbond.core.settings import Prefix
 from multiwanbond.errors import ControlError
 from multiwanbond.plugins.host import PluginHost
 
 from .bring_up import BroughtUp
+from .bypass import Bypass
 from .dataplane import Dataplane
 from .listener import Listener
 from .machine import Machine
@@ -32,7 +34,7 @@ from .notify import Notifier
 from .plan import ClientPlan, Plan, ServerPlan
 from .reload import Reloader, require_room
 from .report import Report, alert_of, say
-from .routes import TunnelRoutes
+from .routes import Routes
 from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_plugin, describe_sockets
 from .wans import Wans
 
@@ -76,7 +78,12 @@ class Tunnel:
         # Closed in this order at the end: no socket, no more need for a route.
         standing.undo.push("routes of the WANs", self.sockets.close)
         standing.undo.push("sockets", self.dataplane.detach_all)
-        self._routes = TunnelRoutes(machine, standing.undo)
+        self._routes: Routes[Prefix] = Routes(
+            "routes into the tunnel",
+            lambda prefix, undo: machine.route_tunnel([prefix], undo),
+            standing.undo,
+        )
+        self._bypass = Bypass(plan.bypass, machine, standing.undo)
         self._multicast = self._make_multicast()
 
     def _make_sockets(self) -> Wans | Listener:
@@ -104,6 +111,7 @@ class Tunnel:
             await nursery.start(self.dataplane.run)
             await nursery.start(self.sockets.run)
             nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
+            nursery.start_soon(self._bypass.run)
             nursery.start_soon(self._route)
             if self._multicast is not None:
                 nursery.start_soon(self._carry_multicast, self._multicast)
@@ -158,6 +166,7 @@ class Tunnel:
             self.dataplane.flush()
             self._reconfigure_sockets()
             self._use_plugins()
+            self._bypass.reconfigure(plan.bypass)
             with trio.CancelScope(shield=True):
                 await self._drop_routes()
 

@@ -91,6 +91,10 @@ class Rule:
     """The rule holds for packets that do not match."""
     source: str | None = None
     """A single address the packet must come from."""
+    destination: Prefix | None = None
+    """The network the packet must go to."""
+    incoming: str | None = None
+    """The interface the packet must have come in by."""
     suppress_prefixlen: int | None = None
     """Routes with prefixes this short are not seen: 0 hides the default route."""
     protocol: int = ROUTE_PROTOCOL
@@ -98,6 +102,8 @@ class Rule:
     def __str__(self) -> str:
         negation = "not " if self.is_inverted else ""
         source = f"from {self.source or 'all'}"
+        source += f" to {self.destination}" if self.destination else ""
+        source += f" iif {self.incoming}" if self.incoming else ""
         mark = f" fwmark {self.mark:#x}/{self.mark_mask:#x}" if self.mark else ""
         suppress = (
             f" suppress_prefixlength {self.suppress_prefixlen}"

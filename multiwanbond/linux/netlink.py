@@ -383,6 +383,12 @@ def _rule(message: Any) -> Rule:
         mark_mask=attributes.get("FRA_FWMASK", 0),
         is_inverted=bool(message["flags"] & _FIB_RULE_INVERT),
         source=attributes.get("FRA_SRC"),
+        destination=(
+            ip_network(f"{attributes['FRA_DST']}/{message['dst_len']}")
+            if "FRA_DST" in attributes
+            else None
+        ),
+        incoming=attributes.get("FRA_IIFNAME"),
         suppress_prefixlen=None if suppressed == EVERY_BIT else suppressed,
         protocol=attributes.get("FRA_PROTOCOL", 0),
     )
@@ -401,6 +407,11 @@ def _rule_spec(rule: Rule) -> dict[str, Any]:
         spec["flags"] = _FIB_RULE_INVERT
     if rule.source:
         spec |= {"src": rule.source, "src_len": 32 if rule.version == 4 else 128}
+    if rule.destination is not None:
+        spec["dst"] = str(rule.destination.network_address)
+        spec["dst_len"] = rule.destination.prefixlen
+    if rule.incoming:
+        spec["iifname"] = rule.incoming
     if rule.suppress_prefixlen is not None:
         spec["suppress_prefixlen"] = rule.suppress_prefixlen
     return spec

@@ -4,6 +4,8 @@ Rules are asked in this order; N is a number made from the tunnel's name, M its 
 
     7700  from WAN address               main, without the default route
     7701  from WAN address               table 77NNNNiii: the default route by WAN iii
+    7709  to a bypassed network, or from
+          a bypassed interface         main
     7710  not marked M                   main, without the default route     (only a full tunnel)
     7711  not marked M                   table 77NNNN000: default by the tunnel       (as wg-quick)
    32766  everything                     main
@@ -43,6 +45,7 @@ from .wans import FoundWan
 # Chosen by us: before the kernel's own rules (32766), behind those that people number by hand.
 _WAN_SPECIFIC: Final = 7700
 _WAN_DEFAULT: Final = 7701
+_BYPASS: Final = 7709
 _TUNNEL_SPECIFIC: Final = 7710
 _TUNNEL_DEFAULT: Final = 7711
 _TABLES: Final = 77_000_000
@@ -165,6 +168,27 @@ class TunnelRouting:
     def _tunnel_route(self, prefix: Prefix, table: int) -> Route:
         metric = DEFAULT_METRIC[prefix.version]
         return Route(prefix=prefix, interface=self.tunnel, table=table, metric=metric)
+
+    def bypass(self, target: Prefix | str, undo: Undo) -> None:
+        """Keep packets out of the tunnel's default route.
+
+        Args:
+            target: a network they go to, or an interface they come in by.
+            undo: gets the reversals.
+        """
+        versions = (4, 6) if isinstance(target, str) else (target.version,)
+        for version in versions:
+            if version == 6 and not self._has_ipv6():
+                continue
+            rule = Rule(
+                version=version,
+                priority=_BYPASS,
+                table=MAIN_TABLE,
+                mark=self.mark,  # only a label (the mask is 0)
+                destination=None if isinstance(target, str) else target,
+                incoming=target if isinstance(target, str) else None,
+            )
+            self._add_rule(rule, undo)
 
     def route_multicast(self, undo: Undo) -> None:
         """Send packets to groups into the tunnel, unless their sender names an interface or the

@@ -49,3 +49,17 @@ def test_two_classes_of_one_name_are_refused() -> None:
     found = complaint("classes: [{name: x}, {name: x}]")
 
     assert "classes[1].name: is the same as that of classes[0]" in found
+
+
+def test_what_is_routed_into_the_tunnel_by_itself_cannot_be_bypassed() -> None:
+    text = "bypass: {prefixes: [10.9.1.0/24, 192.0.2.0/24]}\ntunnel: {routes: [10.9.0.0/16]}\n"
+
+    found = complaint(text)
+
+    assert "bypass.prefixes[0]: 10.9.1.0/24 is in 10.9.0.0/16, which is routed" in found
+    assert "bypass.prefixes[1]" not in found
+
+
+@pytest.mark.parametrize("name", ["-bad.example", "a..b", "x" * 300])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    assert "bypass.domains[0]" in complaint(f"bypass: {{domains: ['{name}']}}")

@@ -102,6 +102,9 @@ class FakeMachine:
         for prefix in prefixes:
             self._change(f"route {prefix}", undo)
 
+    def bypass(self, target: Prefix | str, undo: Undo) -> None:
+        self._change(f"bypass {target}", undo)
+
     def discover(self) -> list[FoundWan]:
         self._step("discover")
         present = [name for name in self.host.interfaces if name not in self.host.down]

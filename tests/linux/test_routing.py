@@ -109,6 +109,8 @@ def bring_up(kernel: Kernel, open_tun: Callable[[Undo], None], directory: Path, 
         routing.route_wan(wan_id, found, undo)
     routing.route_wan(1, FIBRE6, undo)
     routing.route_tunnel(ROUTES, undo)
+    for target in (ip_network("10.60.0.0/16"), ip_network("fd60::/32"), "eth1"):
+        routing.bypass(target, undo)
 
 
 def test_what_is_brought_up_can_be_taken_back(bench: Bench, tmp_path: Path) -> None:
