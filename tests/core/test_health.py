@@ -1,5 +1,8 @@
 """Health of a path: its five states, what leads from one to the next, and what both ends know."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from multiwanbond.core.events import PathStateChanged
@@ -9,7 +12,7 @@ from multiwanbond.core.peer_view import IDLE_INTERVAL, INTERVAL, STALE_AFTER, Pe
 from multiwanbond.core.settings import RoutingMode
 from multiwanbond.core.statistics import PathStatistics
 
-from .pair import Pair, udp_packet
+from .pair import Pair, settings, udp_packet
 
 UP, DOWN = PathState.UP, PathState.DOWN
 DEGRADED, RECOVERING = PathState.DEGRADED, PathState.RECOVERING
@@ -98,6 +101,61 @@ def test_a_line_that_is_too_long_is_degraded_and_still_used() -> None:
 
     assert path_of(pair, "client").state is DEGRADED
     assert len(pair.received("server")) > 500
+
+
+@pytest.mark.parametrize(
+    ("limits", "is_exceeded"),
+    [
+        ({"max_latency": 0.05}, True),
+        ({"max_latency": 0.07}, False),
+        ({"max_jitter": 0.01}, True),
+        ({"max_jitter": 0.2}, False),
+        ({"max_packet_loss": 1.0}, True),
+        ({"max_packet_loss": 30.0}, False),
+    ],
+)
+def test_each_limit_of_the_operator_degrades_a_line_that_exceeds_it(
+    limits: dict[str, Any], *, is_exceeded: bool
+) -> None:
+    """A line of 60 ms that varies by 40 and loses 10 %, with generous limits but for one."""
+    generous: dict[str, Any] = {"max_latency": 5.0, "max_jitter": 5.0, "max_packet_loss": 100.0}
+    client = settings(is_client=True, wan_count=1)
+    wan = replace(client.wans[0], **{**generous, **limits})
+    pair = Pair(delays=(0.03,), client=replace(client, wans=(wan,)))
+    pair.connect()
+    (limit,) = limits
+    if limit == "max_packet_loss":
+        pair.drop = lambda up, _wan, _data: up and pair.random.random() < 0.1
+    for number in range(1200):
+        if limit == "max_jitter":
+            pair.delays = (0.03 + 0.04 * (number // 10 % 2),)
+        busy(pair, 0.005)
+
+    assert path_of(pair, "client").state is (DEGRADED if is_exceeded else UP)
+
+
+@pytest.mark.parametrize(
+    ("interval", "threshold", "least", "most"), [(0.05, 2, 0.0, 0.4), (0.2, 10, 1.0, 2.6)]
+)
+def test_failures_are_noticed_after_so_many_probes_at_that_interval(
+    interval: float, threshold: int, least: float, most: float
+) -> None:
+    client = settings(is_client=True, wan_count=2)
+    health: dict[str, Any] = {
+        "health_check_interval": interval,
+        "failure_threshold": threshold,
+    }
+    wans = tuple(replace(wan, **health) for wan in client.wans)
+    pair = Pair(delays=(0.01, 0.01), client=replace(client, wans=wans))
+    pair.connect()
+    busy(pair, 2)
+    cut_at = pair.now
+    pair.drop = lambda _up, wan, _data: wan == 1
+    busy(pair, 4)
+
+    path = path_of(pair, "client")
+    assert path.state is DOWN
+    assert least <= path.state_since - cut_at <= most
 
 
 @pytest.mark.parametrize("state", PathState)

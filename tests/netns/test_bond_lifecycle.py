@@ -103,6 +103,20 @@ def test_up_returns_when_the_bond_carries_traffic_and_down_ends_it(
     assert [kernel_state(namespace) for namespace in (lab.client, lab.server)] == before
 
 
+def test_a_client_finds_its_wans_by_itself(lab: Topology, build_bond: BuildBond) -> None:
+    bond = build_bond(lab)
+    del bond.client.document["wans"]
+    assert bond.client.document.keys() == {"mode", "session", "tunnel", "security", "control"}
+    bond.client.write_config()
+
+    bond.start()
+    bond.wait_connected()
+
+    for wan in lab.wans:
+        bond.wait_state(wan.number, "Up")
+    assert len(ping_through(lab, 4)) == 5
+
+
 def test_up_without_a_server_says_what_it_waits_for(lab: Topology, build_bond: BuildBond) -> None:
     bond = build_bond(lab)
 
