@@ -1,18 +1,16 @@
 """Which of the operator's traffic classes a flow belongs to; found once, by its first packet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from multiwanbond.core.burst import Bytes
+from multiwanbond.core.ip import hosts_of, ports_of
 from multiwanbond.core.settings import TrafficClass
 
 REST: Final = TrafficClass(name="rest")
 """Of a flow that no class matches: everything is as without classes."""
 UNCLASSIFIED: Final = TrafficClass(name="unclassified")
 """Of a flow none of whose packets has been looked at."""
-_IPV4: Final = (9, 13)
-"""Bytes of a flow key with IPv4 addresses, without and with ports."""
-_IPV6: Final = (33, 37)
 
 
 class Classifier:
@@ -61,27 +59,16 @@ class _Rule:
         )
 
     def _has_port(self, key: bytes) -> bool:
-        if len(key) not in (_IPV4[1], _IPV6[1]):
-            return False
-        ports = int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+        ports = ports_of(key) or ()
         return any(low <= port <= high for port in ports for low, high in self._ports)
 
     def _has_host(self, key: bytes) -> bool:
-        hosts = _hosts(key)
+        hosts = hosts_of(key) or ()
         return any(
             len(host) == size and int.from_bytes(host, "big") & mask == network
             for size, network, mask in self._prefixes
             for host in hosts
         )
-
-
-def _hosts(key: bytes) -> Iterable[bytes]:
-    """Return source and destination; nothing of what is no IP packet."""
-    if len(key) in _IPV4:
-        return key[1:5], key[5:9]
-    if len(key) in _IPV6:
-        return key[1:17], key[17:33]
-    return ()
 
 
 def _dscp(packet: Bytes) -> int:

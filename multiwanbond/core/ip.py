@@ -113,6 +113,23 @@ def flow_key(packet: Bytes) -> bytes:
     return _flow_key_of_odd_ipv4(packet)
 
 
+def hosts_of(key: bytes) -> tuple[bytes, bytes] | None:
+    """Return source and destination of a flow's key, packed; None of what is no IP packet."""
+    match len(key):
+        case 9 | 13:
+            return key[1:5], key[5:9]
+        case 33 | 37:
+            return key[1:17], key[17:33]
+    return None
+
+
+def ports_of(key: bytes) -> tuple[int, int] | None:
+    """Return source and destination port of a flow's key; None where it has none."""
+    if len(key) not in (13, 37):
+        return None
+    return int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+
+
 def _flow_key_of_odd_ipv4(packet: bytes) -> bytes:
     """Return the key of a packet with IPv4 options, or too short for ports, or not IP at all."""
     if len(packet) < _IPV4_HEADER or packet[0] >> 4 != 4:

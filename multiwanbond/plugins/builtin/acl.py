@@ -9,16 +9,13 @@ from typing import Any, Final
 from multiwanbond.config.notations import PREFIX
 from multiwanbond.config.traffic_notations import PORTS, PROTOCOL, PortRange
 from multiwanbond.core.burst import Burst
-from multiwanbond.core.ip import flow_key
+from multiwanbond.core.ip import flow_key, hosts_of, ports_of
 from multiwanbond.core.settings import Prefix
 from multiwanbond.options import option
 from multiwanbond.plugins.api import Context, PacketFilter
 
 _MOST_REMEMBERED: Final = 8192
 """Flows whose verdict is remembered."""
-_IPV4: Final = (9, 13)
-_IPV6: Final = (33, 37)
-"""Bytes of a flow key without and with ports."""
 
 
 class Action(Enum):
@@ -121,15 +118,10 @@ class _Facts:
 
     def __init__(self, key: bytes) -> None:
         self.protocol = key[0] if key else None
-        self.source: bytes | None = None
-        self.destination: bytes | None = None
-        self.ports: tuple[int, int] | None = None
-        if len(key) in _IPV4:
-            self.source, self.destination = key[1:5], key[5:9]
-        elif len(key) in _IPV6:
-            self.source, self.destination = key[1:17], key[17:33]
-        if len(key) in (_IPV4[1], _IPV6[1]):
-            self.ports = int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+        hosts = hosts_of(key)
+        self.source = hosts[0] if hosts else None
+        self.destination = hosts[1] if hosts else None
+        self.ports = ports_of(key)
 
 
 _Condition = Callable[[_Facts, bool], bool]

@@ -1,11 +1,12 @@
 """Gathers alerts: a line that comes and goes all night is one message and not a thousand."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any, Final
 
 import trio
 
-from multiwanbond.plugins.api import Alert
+from multiwanbond.plugins.api import Alert, AlertManager, Context
 
 MOST: Final = 100
 """Alerts in one message; further ones are only counted."""
@@ -39,6 +40,28 @@ class Digest:
         alerts, self._waiting = self._waiting, []
         left_out, self._left_out = self._left_out, 0
         return alerts, left_out
+
+
+class DigestManager(AlertManager):
+    """An alert manager whose options have an `interval` between its messages."""
+
+    def __init__(self, options: Any, context: Context) -> None:
+        super().__init__(options, context)
+        self._digest = Digest(options.interval)
+
+    async def alert(self, alert: Alert) -> None:
+        """Keep an alert for the next message."""
+        self._digest.add(alert)
+
+    async def run(self) -> None:
+        """Pass on what has gathered."""
+        while True:
+            alerts, left_out = await self._digest.take()
+            await self.pass_on(alerts, left_out)
+
+    async def pass_on(self, alerts: Sequence[Alert], left_out: int) -> None:
+        """Send one message; what it does not list is only counted."""
+        raise NotImplementedError
 
 
 def as_object(alert: Alert) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import trio
 
 from multiwanbond.config.notations import FILE, HOST_PORT, HostPort, Text
 from multiwanbond.options import option
-from multiwanbond.plugins.api import Alert, AlertManager, Context
-from multiwanbond.plugins.builtin.digest import Digest
+from multiwanbond.plugins.api import Alert
+from multiwanbond.plugins.builtin.digest import DigestManager
 from multiwanbond.units import DURATION, NotationError
 
 TIMEOUT: Final = 20.0
@@ -70,24 +70,14 @@ class Options:
     )
 
 
-class Email(AlertManager):
+class Email(DigestManager):
     """Sends alerts by mail: the first at once, what follows in digests."""
 
     options_type = Options
 
-    def __init__(self, options: Options, context: Context) -> None:
-        super().__init__(options, context)
-        self._digest = Digest(options.interval)
-
-    async def alert(self, alert: Alert) -> None:
-        """Keep an alert for the next mail."""
-        self._digest.add(alert)
-
-    async def run(self) -> None:
-        """Send what has gathered."""
-        while True:
-            alerts, left_out = await self._digest.take()
-            await self._send(self._mail(alerts, left_out))
+    async def pass_on(self, alerts: Sequence[Alert], left_out: int) -> None:
+        """Send one mail."""
+        await self._send(self._mail(alerts, left_out))
 
     def _mail(self, alerts: Sequence[Alert], left_out: int) -> EmailMessage:
         mail = EmailMessage()

@@ -4,6 +4,7 @@ import json
 import logging
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -14,8 +15,8 @@ import trio
 from multiwanbond import __version__
 from multiwanbond.config.notations import Text
 from multiwanbond.options import option
-from multiwanbond.plugins.api import Alert, AlertManager, Context
-from multiwanbond.plugins.builtin.digest import Digest, as_object
+from multiwanbond.plugins.api import Alert
+from multiwanbond.plugins.builtin.digest import DigestManager, as_object
 from multiwanbond.units import DURATION, NotationError
 
 ATTEMPTS: Final = 4
@@ -55,25 +56,15 @@ class Options:
     )
 
 
-class Webhook(AlertManager):
+class Webhook(DigestManager):
     """Posts alerts as JSON to a URL; tries again for a while, then gives up."""
 
     options_type = Options
 
-    def __init__(self, options: Options, context: Context) -> None:
-        super().__init__(options, context)
-        self._digest = Digest(options.interval)
-
-    async def alert(self, alert: Alert) -> None:
-        """Keep an alert for the next post."""
-        self._digest.add(alert)
-
-    async def run(self) -> None:
-        """Post what has gathered."""
-        while True:
-            alerts, left_out = await self._digest.take()
-            body = {"alerts": [as_object(each) for each in alerts], "left_out": left_out}
-            await self._post(json.dumps(body).encode())
+    async def pass_on(self, alerts: Sequence[Alert], left_out: int) -> None:
+        """Post one object."""
+        body = {"alerts": [as_object(each) for each in alerts], "left_out": left_out}
+        await self._post(json.dumps(body).encode())
 
     async def _post(self, body: bytes) -> None:
         pause = FIRST_PAUSE
