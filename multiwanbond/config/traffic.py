@@ -30,6 +30,21 @@ class Class:
         default_doc="any",
         doc="Networks, with the source or the destination in one of them.",
     )
+    domains: tuple[str, ...] = option(
+        tuple,
+        notation=DOMAIN,
+        reload=Reload.LIVE,
+        default_doc="none",
+        doc="Names whose addresses count as such networks, too; looked up as those of bypass.",
+    )
+    devices: tuple[str, ...] = option(
+        tuple,
+        notation=INTERFACE_NAME,
+        reload=Reload.LIVE,
+        default_doc="none",
+        doc="Interfaces of this machine whose networks count as well, such as one of a guests' "
+        "network.",
+    )
     ports: tuple[PortRange, ...] = option(
         tuple,
         notation=PORTS,

@@ -81,6 +81,14 @@ class LinuxMachine:
         """Send these destinations into the tunnel; our own sockets stay out of it."""
         _say_skipped(self._routing.route_tunnel(prefixes, undo))
 
+    def networks_behind(self, interface: str) -> tuple[Prefix, ...]:
+        """Return the networks an interface is connected to; none while there is none."""
+        return tuple(
+            there.address.network
+            for there in self._kernel.addresses()
+            if there.interface == interface and not there.address.is_link_local
+        )
+
     def bypass(self, target: Prefix | str, undo: Undo) -> None:
         """Keep packets out of the tunnel that go to a network, or come in by an interface."""
         self._routing.bypass(target, undo)

@@ -42,6 +42,17 @@ class MulticastWish:
     """Interfaces, or addresses on them, that are WANs by the operator's word."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceWish:
+    """Names, and interfaces with hosts behind them."""
+
+    domains: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.domains or self.devices)
+
+
 class TunDevice(Tun, Protocol):
     """The dataplane's view of a TUN device, and its name and abilities."""
 
@@ -123,6 +134,9 @@ class Machine(Network, Protocol):
 
     def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
         """Send these destinations into the tunnel; our own sockets stay out of it."""
+
+    def networks_behind(self, interface: str) -> tuple[Prefix, ...]:
+        """Return the networks an interface is connected to; none while there is none."""
 
     def bypass(self, target: Prefix | str, undo: Undo) -> None:
         """Keep packets out of the tunnel that go to a network, or come in by an interface."""

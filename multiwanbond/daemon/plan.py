@@ -1,6 +1,7 @@
 """What one daemon is to do: the configuration as each part of the daemon wants to read it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +23,17 @@ from multiwanbond.core.settings import (
 )
 from multiwanbond.plugins import registry
 
-from .machine import MulticastWish, WanWish
+from .machine import MulticastWish, PlaceWish, WanWish
 
 MOST_DISCOVERED: Final = 16
 """WANs found by themselves; the endpoint is told of so many from the start, since one without a
 link costs it nothing."""
 
 NO_PRESHARED_KEY: Final = bytes(32)
+
+NOWHERE: Final[Prefix] = ip_network("::/128")
+"""Among the networks of a class whose names and interfaces may stand for nothing yet. No packet has
+this address, and no network at all would mean any."""
 
 WIDEST_MTU: Final = 65535
 """Stands for a tunnel MTU still to be worked out from the WANs."""
@@ -69,7 +74,7 @@ class BypassPlan:
 
     targets: tuple[Prefix | str, ...] = ()
     """Networks, and interfaces that packets come in by."""
-    domains: tuple[str, ...] = ()
+    places: PlaceWish = field(default_factory=PlaceWish)
     """Names whose addresses are such networks, too."""
 
 
@@ -85,6 +90,8 @@ class Plan:
     """None: no multicast."""
     plugins: tuple[registry.Wanted, ...] = ()
     bypass: BypassPlan = BypassPlan()
+    class_places: tuple[PlaceWish, ...] = ()
+    """For each class of the endpoint's the names and interfaces whose networks it has, too."""
 
     @property
     def mode(self) -> Mode:
@@ -113,6 +120,9 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
         multicast=_multicast(configuration),
         plugins=registry.wanted(configuration),
         bypass=_bypass(configuration),
+        class_places=tuple(
+            PlaceWish(domains=each.domains, devices=each.devices) for each in configuration.classes
+        ),
     )
 
 
@@ -180,14 +190,15 @@ def _endpoint(configuration: Configuration, costs: CipherCosts) -> EndpointSetti
 
 def _bypass(configuration: Configuration) -> BypassPlan:
     wish = configuration.bypass
-    return BypassPlan(targets=(*wish.prefixes, *wish.devices), domains=wish.domains)
+    targets = (*wish.prefixes, *wish.devices)
+    return BypassPlan(targets=targets, places=PlaceWish(domains=wish.domains))
 
 
 def _class(rule: Class) -> TrafficClass:
     return TrafficClass(
         name=rule.name,
         protocols=rule.protocols,
-        prefixes=rule.prefixes,
+        prefixes=(*rule.prefixes, NOWHERE) if rule.domains or rule.devices else rule.prefixes,
         ports=rule.ports,
         dscp=rule.dscp,
         wans=frozenset(rule.wans),

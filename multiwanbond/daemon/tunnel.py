@@ -20,7 +20,7 @@ from multiwanbond.control.status import JsonObject, ReloadDocument, StatusDocume
 from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
 from multiwanbond.core.events import BondOpened, Event, GroupsChanged
-from multiwanbond.core.settings import Prefix
+from multiwanbond.core.settings import EndpointSettings, Prefix
 from multiwanbond.errors import ControlError
 from multiwanbond.plugins.host import PluginHost
 
@@ -31,6 +31,7 @@ from .listener import Listener
 from .machine import Machine
 from .multicast import MulticastRouting
 from .notify import Notifier
+from .places import Places, placed
 from .plan import ClientPlan, Plan, ServerPlan
 from .reload import Reloader, require_room
 from .report import Report, alert_of, say
@@ -64,8 +65,8 @@ class Tunnel:
         self._mtu = standing.mtu
         self._nursery: trio.Nursery | None = None
         self._rates = RateMeter()
-        settings = replace(plan.endpoint, inner_mtu=standing.mtu)
-        self.endpoint: Final = Endpoint(settings, entropy=entropy, now=self._started_at)
+        self._places = Places(machine, self._on_places_changed)
+        self.endpoint: Final = Endpoint(self._settings(), entropy=entropy, now=self._started_at)
         self.dataplane: Final = Dataplane(
             self.endpoint,
             standing.tun,
@@ -83,8 +84,25 @@ class Tunnel:
             lambda prefix, undo: machine.route_tunnel([prefix], undo),
             standing.undo,
         )
-        self._bypass = Bypass(plan.bypass, machine, standing.undo)
+        self._bypass = Bypass(plan.bypass, machine, self._places, standing.undo)
+        self._want_places()
         self._multicast = self._make_multicast()
+
+    def _settings(self) -> EndpointSettings:
+        """Return what the endpoint is to go by now."""
+        wanted = self.plan.endpoint
+        classes = wanted.classes
+        if self.plan.class_places:
+            classes = placed(classes, self.plan.class_places, self._places)
+        return replace(wanted, inner_mtu=self._standing.mtu, classes=classes)
+
+    def _want_places(self) -> None:
+        self._places.want([self.plan.bypass.places, *self.plan.class_places])
+
+    def _on_places_changed(self) -> None:
+        self._bypass.look_again()
+        self.endpoint.reconfigure(self._settings(), trio.current_time())
+        self.dataplane.flush()
 
     def _make_sockets(self) -> Wans | Listener:
         role = self.plan.role
@@ -111,6 +129,7 @@ class Tunnel:
             await nursery.start(self.dataplane.run)
             await nursery.start(self.sockets.run)
             nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
+            nursery.start_soon(self._places.run)
             nursery.start_soon(self._bypass.run)
             nursery.start_soon(self._route)
             if self._multicast is not None:
@@ -162,7 +181,8 @@ class Tunnel:
                 await trio.to_thread.run_sync(self._routes.add, plan.tunnel.routes)
             # Up to here all can be taken back; from here on nothing fails.
             self.plan = plan
-            self.endpoint.reconfigure(replace(plan.endpoint, inner_mtu=mtu), trio.current_time())
+            self._want_places()
+            self.endpoint.reconfigure(self._settings(), trio.current_time())
             self.dataplane.flush()
             self._reconfigure_sockets()
             self._use_plugins()

@@ -1,6 +1,12 @@
 """How traffic classes are written, and what of them is refused."""
 
+from dataclasses import replace
+
 import pytest
+
+from multiwanbond.core.settings import CipherCosts
+from multiwanbond.daemon.machine import PlaceWish
+from multiwanbond.daemon.plan import NOWHERE, plan_for
 
 from .files import CLIENT, complaint, read
 
@@ -63,3 +69,17 @@ def test_what_is_routed_into_the_tunnel_by_itself_cannot_be_bypassed() -> None:
 @pytest.mark.parametrize("name", ["-bad.example", "a..b", "x" * 300])
 def test_what_is_no_name_is_refused(name: str) -> None:
     assert "bypass.domains[0]" in complaint(f"bypass: {{domains: ['{name}']}}")
+
+
+def test_a_class_of_names_and_interfaces_alone_matches_nothing_before_they_are_known() -> None:
+    configuration = read(
+        f"classes: [{{name: x, domains: [Bank.example.], devices: [lan0]}}]\n{CLIENT}"
+    )
+    configuration = replace(
+        configuration, security=replace(configuration.security, private_key=bytes(32))
+    )
+
+    plan = plan_for(configuration, CipherCosts(aes_gcm_ns=1, chacha20_ns=1))
+
+    assert plan.endpoint.classes[0].prefixes == (NOWHERE,)
+    assert plan.class_places == (PlaceWish(domains=("bank.example",), devices=("lan0",)),)

@@ -35,6 +35,7 @@ class FakeMachine:
     def __init__(self, host: FakeHost, *, names: dict[str, list[Address]] | None = None) -> None:
         self.host = host
         self.names = names or {}
+        self.networks: dict[str, tuple[Prefix, ...]] = {}
         self.log: list[str] = []
         """Everything asked and changed, in order; reversals begin with "undo"."""
         self.standing: list[str] = []
@@ -101,6 +102,9 @@ class FakeMachine:
     def route_tunnel(self, prefixes: Sequence[Prefix], undo: Undo) -> None:
         for prefix in prefixes:
             self._change(f"route {prefix}", undo)
+
+    def networks_behind(self, interface: str) -> tuple[Prefix, ...]:
+        return self.networks.get(interface, ())
 
     def bypass(self, target: Prefix | str, undo: Undo) -> None:
         self._change(f"bypass {target}", undo)
