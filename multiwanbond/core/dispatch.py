@@ -50,6 +50,7 @@ download for as long as that queue is, several are needed until it has shrunk, a
 could do is missed when it is back."""
 RESTORED: Final = 0.9
 """Share of its rate at which a path that is back counts as such."""
+_LATENCY_FIRST: Final = Priority.LATENCY_FIRST
 MOST_LIMIT: Final = 16 * 1024 * 1024
 
 
@@ -180,9 +181,11 @@ class Dispatch:
 
     def _send_urgent(self, burst: Burst, flow: Flow, key: TransportKey, now: float) -> bool:
         wish = flow.traffic_class
-        paths = allowed(self._prompt_paths, wish.wans)
+        paths = self._prompt_paths
+        if wish.wans:
+            paths = allowed(paths, wish.wans)
         path = self._scheduler.choose_at_once(flow, paths, now)
-        is_first = wish.priority is Priority.LATENCY_FIRST
+        is_first = wish.priority is _LATENCY_FIRST
         if path.wait(now) > (MOST_WAIT_OF_CLASS if is_first else MOST_URGENT_WAIT):
             return False
         piece = Piece(burst, 0, burst.segment_count, len(burst.packet))
@@ -193,7 +196,8 @@ class Dispatch:
         ways = self._duplication.ways_of_urgent(
             path, paths, piece.octets, now, wish=wish.duplicate, is_single=is_single
         )
-        self._send_copies(path, ways, key, now)
+        if ways:
+            self._send_copies(path, ways, key, now)
         return True
 
     def _send_copies(self, path: Path, ways: Iterable[Path], key: TransportKey, now: float) -> None:
@@ -286,7 +290,8 @@ class Dispatch:
         duplication = self._duplication
 
         def choose(flow: Flow) -> Path | None:
-            return scheduler.choose(flow, allowed(paths, flow.traffic_class.wans), now)
+            wans = flow.traffic_class.wans
+            return scheduler.choose(flow, allowed(paths, wans) if wans else paths, now)
 
         while True:
             turn = queue.next(choose)
@@ -297,10 +302,10 @@ class Dispatch:
             if piece is not None:
                 path.on_left(send(piece, flow_queue.flow, path, key, now, is_urgent=False), now)
                 wish = flow_queue.flow.traffic_class
-                ways = duplication.ways_of_bulk(
-                    path, allowed(paths, wish.wans), piece.segments, now, wish=wish.duplicate
-                )
-                self._send_copies(path, ways, key, now)
+                if duplication.is_wanted(wish.duplicate):
+                    among = allowed(paths, wish.wans)
+                    ways = duplication.ways_of_bulk(path, among, piece.segments, now)
+                    self._send_copies(path, ways, key, now)
 
     def _set_wake_up(self, paths: Sequence[Path], now: float) -> None:
         """Wake when a path that is spent has credit again, but not every moment."""

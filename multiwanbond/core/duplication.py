@@ -47,7 +47,8 @@ class Duplication:
         """Do as the operator wants from now on."""
         self._settings = settings
 
-    def _is_wanted(self, wish: bool | None) -> bool:
+    def is_wanted(self, wish: bool | None) -> bool:
+        """Say whether the operator wants packets of a class with this wish to be duplicated."""
         return self._settings.packets if wish is None else wish
 
     def ways_of_urgent(
@@ -71,16 +72,17 @@ class Duplication:
             is_single: False for acks, the next of which says the same, and for runs: they are not
                 copied unless the operator wants it.
         """
+        is_wanted = self.is_wanted(wish)
+        if not is_wanted and (wish is not None or not is_single or not _may_fail(path, now)):
+            return ()
         others = [each for each in paths if each is not path]
         if not others:
             return ()
-        if self._is_wanted(wish):
+        if is_wanted:
             found = [each for each in self._choose(others, now) if each.wait(now) <= MOST_WAIT]
-        elif wish is None and is_single and _may_fail(path, now):
+        else:
             other = soonest(others, now)
             found = [other] if self._may_copy(other, size, now) else []
-        else:
-            return ()
         self.count += len(found)
         return found
 
@@ -90,8 +92,6 @@ class Duplication:
         paths: Sequence[Path],
         segments: int,
         now: float,
-        *,
-        wish: bool | None,
     ) -> Sequence[Path]:
         """Return the paths for copies of what has waited for its turn: those that have credit.
 
@@ -100,10 +100,7 @@ class Duplication:
             paths: all that may carry it.
             segments: how many packets it is.
             now: the caller's clock.
-            wish: whether the operator wants packets of this class to be duplicated; None: as all.
         """
-        if not self._is_wanted(wish):
-            return ()
         others = [each for each in paths if each is not path and each.has_credit]
         if not others:
             return ()

@@ -28,6 +28,10 @@ SPARSE_DEBT: Final = 64_000
 """Bytes above its allowance that are remembered, two seconds' worth."""
 SMALL: Final = 128
 """Bytes up to which a TCP packet is an ack with all its options, or as urgent as one."""
+# Looked at for every packet: an enumeration's member costs several times an attribute.
+_AUTO: Final = Priority.AUTO
+_LATENCY_FIRST: Final = Priority.LATENCY_FIRST
+_THROUGHPUT_FIRST: Final = Priority.THROUGHPUT_FIRST
 _TCP_KEY: Final = bytes([TCP])
 _UDP_KEY: Final = bytes([UDP])
 """Flow keys begin with the protocol."""
@@ -89,9 +93,7 @@ class Flow:
     @property
     def is_young(self) -> bool:
         """True until it has proved to be bulk, or is known to be."""
-        if self.traffic_class.priority is Priority.THROUGHPUT_FIRST:
-            return False
-        return self.octets <= YOUNG_BYTES
+        return self.octets <= YOUNG_BYTES and self.traffic_class.priority is not _THROUGHPUT_FIRST
 
     def is_starting(self, now: float) -> bool:
         """Say whether its sender may be in slow start, or has only just been let out of it."""
@@ -138,12 +140,8 @@ class Flow:
             return False  # it must not overtake its own
         if size <= SMALL and self.key[0:1] == _TCP_KEY:
             return True
-        match self.traffic_class.priority:
-            case Priority.LATENCY_FIRST:
-                return True
-            case Priority.THROUGHPUT_FIRST:
-                return False
-        return allowance >= 0
+        priority = self.traffic_class.priority
+        return allowance >= 0 if priority is _AUTO else priority is _LATENCY_FIRST
 
 
 class FlowTable:

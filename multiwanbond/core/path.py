@@ -53,6 +53,7 @@ class Path:
 
     __slots__ = (
         "_has_doubted",
+        "_limit",
         "_limits_crossed_at",
         "_suspected_at",
         "arrivals",
@@ -99,6 +100,7 @@ class Path:
         self.state_since = now
         self.terms = terms_of(health)
         """How much it may be used; the initiator's operator decides, and the peer is told."""
+        self._limit = self.terms.max_bandwidth or inf
         self.leaving_since: float | None = None
         """When we began to take our WAN out of the bond; None: it stays."""
         self.has_gone = False
@@ -152,7 +154,7 @@ class Path:
     @property
     def rate(self) -> float:
         """Bytes a second that the line is believed to deliver, or may be used for if less."""
-        return min(self.capacity.measured, self.terms.max_bandwidth or inf)
+        return min(self.capacity.measured, self._limit)
 
     @property
     def weight(self) -> int:
@@ -197,7 +199,7 @@ class Path:
     @property
     def _pace(self) -> float:
         """Bytes a second that may leave now."""
-        return min(self.capacity.rate, self.terms.max_bandwidth or inf)
+        return min(self.capacity.rate, self._limit)
 
     @property
     def is_full(self) -> bool:
@@ -222,22 +224,26 @@ class Path:
         self.has_link = False
         self._trigger(Trigger.LINK_LOST, now)
 
+    def _agree(self, terms: Terms) -> None:
+        self.terms = terms
+        self._limit = terms.max_bandwidth or inf
+
     def on_terms(self, terms: Terms) -> None:
         """The peer told how much it wants its line used; only whose line it is decides."""
         if not self.is_ours:
-            self.terms = terms
+            self._agree(terms)
 
     def on_leave(self) -> None:
         """The peer takes its WAN away; only whose WAN it is decides."""
         if not self.is_ours:
-            self.terms = self.terms._replace(weight=0)
+            self._agree(self.terms._replace(weight=0))
 
     def reconfigure(self, health: HealthSettings, now: float) -> None:
         """Go by other limits, and let the peer know what of them concerns it."""
         self.health = health
         self._limits_crossed_at = None
         if self.is_ours:
-            self.terms = terms_of(health)
+            self._agree(terms_of(health))
             self.leaving_since = None
         self.prober.hurry(now)
 
@@ -248,7 +254,7 @@ class Path:
         one.
         """
         if not self.is_leaving:
-            self.terms = self.terms._replace(weight=0)
+            self._agree(self.terms._replace(weight=0))
             self.leaving_since = now
             self.prober.hurry(now)
 
