@@ -107,8 +107,8 @@ class Joined:
             self.server.handle_datagrams(0, [received], self.now)
         for transmit in list(self.server.poll_transmit()):
             wan_id = 1
-            data = bytes(transmit.data)
-            self.client.handle_datagrams(wan_id, [Received(data, SERVER)], self.now)
+            item = Received(bytes(transmit.data), SERVER, segment_size=transmit.segment_size)
+            self.client.handle_datagrams(wan_id, [item], self.now)
         self.client.handle_timeout(self.now)
         self.server.handle_timeout(self.now)
         self.server.poll_deliver()

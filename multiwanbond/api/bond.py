@@ -17,7 +17,7 @@ from multiwanbond.config.runnable import require_runnable
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.endpoint import Endpoint
-from multiwanbond.core.events import BondOpened, Event
+from multiwanbond.core.events import BondOpened, Event, MtuChanged
 from multiwanbond.core.statistics import EndpointStatistics
 from multiwanbond.daemon.app import single_error
 from multiwanbond.daemon.bring_up import fitting_mtu
@@ -253,7 +253,7 @@ class Bond:
         )
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, BondOpened):
+        if isinstance(event, BondOpened | MtuChanged):
             self._peer_mtus[event.peer] = event.inner_mtu
         self._report.on_event(event)
         self._events.put(event)

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Final
 
 from multiwanbond.core import train
+from multiwanbond.core.bond_statistics import statistics_of
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import LinkChange, LinkDown, LinkLeaving, LinkUp, Received, Transmit
 from multiwanbond.core.dispatch import Dispatch
 from multiwanbond.core.events import CloseReason, close_reason
+from multiwanbond.core.fec.shards import RESERVED
 from multiwanbond.core.feedback import Feedback, ack_of, quickest
 from multiwanbond.core.frames import (
     Abandon,
@@ -30,10 +32,12 @@ from multiwanbond.core.frames import (
 )
 from multiwanbond.core.groups import Wishes
 from multiwanbond.core.inbound import Inbound
+from multiwanbond.core.inner_mtu import InnerMtu
 from multiwanbond.core.keys import KeyRing, TransportKey
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.paths import PathSet
+from multiwanbond.core.pmtu import FIRST_ID
 from multiwanbond.core.rtt import DelayClock
 from multiwanbond.core.segments import SEGMENT
 from multiwanbond.core.settings import EndpointSettings, PeerSettings
@@ -74,8 +78,10 @@ class Bond:
         self.peer = peer
         self.bond_id = bond_id
         self.inner_mtu = inner_mtu
+        """What both ends agreed on; what is in force may be less, see `paths.inner_mtu`."""
         self.keys = KeyRing()
-        self.paths = PathSet(peer)
+        reserve = RESERVED if settings.fec.enabled else 0
+        self.paths = PathSet(peer, InnerMtu(inner_mtu, reserve))
         self.wishes = Wishes()
         """Which multicast groups either end wants."""
         self.opened_at = now
@@ -132,6 +138,7 @@ class Bond:
     def _settle_paths(self) -> None:
         if self.paths.settle():
             self._dispatch.use(self.paths.sendable)
+        self._dispatch.largest = self.paths.largest
 
     # --- keys
 
@@ -173,13 +180,20 @@ class Bond:
         if key is not None and path.has_link:
             self._dispatch.outbound.send_frames(frames, path, key, now, size=size)
 
-    def _send_train(self, path: Path, now: float) -> None:
+    def _send_wanted_train(self, path: Path, now: float) -> None:
+        """Send a train if one is wanted, and so large that what leaves then will fit."""
+        is_calm = now - self._last_packet_at > CALM_AFTER
+        size = path.mtu.train_size
+        if path.is_usable and size and path.train.take_wish(now, is_idle=is_calm):
+            self._send_train(path, min(size, self.inner_mtu + OVERHEAD), now)
+
+    def _send_train(self, path: Path, size: int, now: float) -> None:
         """Send full datagrams back to back; their spread on arrival tells the line's rate."""
         first = path.ledger.next_sequence
         path.train.on_sent(first, first + train.LENGTH - 1)
         for _ in range(train.LENGTH):
             frames = [Train(path.train.train_id)]
-            self._send_frames(path, frames, now, size=self.inner_mtu + OVERHEAD)
+            self._send_frames(path, frames, now, size=size)
 
     def close(self, reason: int, now: float) -> None:
         """Tell the peer on every path that this bond ends."""
@@ -303,7 +317,7 @@ class Bond:
             self._inbound.on_parity(path_id, number, plain, now)
         else:
             self._inbound.on_note(path_id, number, now)
-            self._handle_frames(path, decode_frames_untrusted(plain), now)
+            self._handle_frames(path, decode_frames_untrusted(plain), len(datagram), now)
 
     def _on_authentic(
         self,
@@ -344,18 +358,18 @@ class Bond:
         if self.keys.current is key:
             self.confirmed_key = key
 
-    def _handle_frames(self, path: Path, frames: Iterable[Frame], now: float) -> None:
+    def _handle_frames(self, path: Path, frames: Iterable[Frame], octets: int, now: float) -> None:
         for frame in frames:
             match frame:
                 case Probe():
                     self._answer(path, frame, now)
                 case ProbeReply():
                     path.on_probe_reply(frame.probe_id, now)
-                    is_calm = now - self._last_packet_at > CALM_AFTER
-                    if path.is_usable and path.train.take_wish(now, is_idle=is_calm):
-                        self._send_train(path, now)
+                    self._send_wanted_train(path, now)
+                    if frame.probe_id & FIRST_ID:
+                        self.paths.follow_mtu(now)
                 case Train():
-                    path.arriving_train.on_datagram(frame.train_id, self.inner_mtu + OVERHEAD, now)
+                    path.arriving_train.on_datagram(frame.train_id, octets, now)
                     self._feedback.want(path, now)
                 case TrainReport() if (told := self.paths.by_id.get(frame.path_id)) is not None:
                     told.on_train_report(frame, now)
@@ -432,6 +446,9 @@ class Bond:
                 # On an idle bond the answers tell as much, and bytes count.
                 frames += [] if is_idle else [ack_of([path], now)]
                 self._send_frames(path, frames, now)
+            for probe_id, size in path.start_padded_probes(now):
+                self._send_frames(path, [Probe(probe_id)], now, size=size)
+        self.paths.follow_mtu(now)
         for wish in self.wishes.take(now):
             for way in quickest(self.paths.sendable):
                 self._send_frames(way, [wish], now)
@@ -456,6 +473,7 @@ class Bond:
                 self._dispatch.deadline(),
                 self.keys.deadline(),
                 self.wishes.deadline(),
+                self.paths.inner_mtu.deadline(),
                 self._heard_at + SILENCE_LIMIT,
                 *(path.deadline() for path in self.paths),
             ]
@@ -467,29 +485,4 @@ class Bond:
 
     def statistics(self, handshakes: int, now: float) -> PeerStatistics:
         """Return a snapshot of the bond, and through it of the peer."""
-        key = self.keys.current
-        outbound = self._dispatch.outbound
-        return PeerStatistics(
-            name=self.peer.name,
-            public_key=self.peer.public_key,
-            is_connected=key is not None and self.paths.is_usable,
-            connected_since=self.opened_at,
-            cipher=key.cipher.name if key else None,
-            inner_mtu=self.inner_mtu,
-            handshakes=handshakes,
-            sent_packets=outbound.sent_packets,
-            sent_bytes=outbound.sent_bytes,
-            received_packets=self._inbound.received_packets,
-            received_bytes=self._inbound.received_bytes,
-            repaired_packets=self._dispatch.repaired_packets,
-            copied_packets=self._dispatch.copied_packets,
-            compressed_packets=outbound.compressor.compressed_packets,
-            saved_bytes=outbound.compressor.saved_bytes,
-            parity_datagrams=outbound.parity_datagrams,
-            recovered_packets=self._inbound.recovered_packets,
-            queued_bytes=self._dispatch.queued_bytes,
-            shed_packets=self._dispatch.shed_packets,
-            unsendable_packets=self._dispatch.unsendable_packets,
-            paths=tuple(path.statistics(now) for path in self.paths if not path.has_gone),
-            reorder=self._inbound.statistics(),
-        )
+        return statistics_of(self, self._dispatch, self._inbound, handshakes=handshakes, now=now)

@@ -47,6 +47,13 @@ class Burst:
             return 1
         return -(-(len(self.packet) - self.header_length) // self.segment_size)
 
+    @property
+    def largest_packet(self) -> int:
+        """Bytes of the largest packet that this is on such a link, its IP header included."""
+        if not self.segment_size:
+            return len(self.packet)
+        return min(self.header_length + self.segment_size, len(self.packet))
+
     def __repr__(self) -> str:
         run = f" in {self.segment_count} segments" if self.segment_size else ""
         return f"<Burst {len(self.packet)} bytes{run}>"

@@ -74,13 +74,18 @@ class Dispatch:
         "_scheduler",
         "_thinner",
         "_wake_at",
+        "largest",
         "repaired_packets",
         "unsendable_packets",
     )
 
     def __init__(self, settings: EndpointSettings) -> None:
         self.unsendable_packets = 0
-        """Packets that came while there was no path or no key at all."""
+        """Packets that came while there was no path or no key at all, or none that takes them."""
+        self.largest: int | None = None
+        """Bytes of the largest packet that the paths in use carry; None: they carry all that comes.
+
+        What is larger would be swallowed on the way, and be sent again and again in vain."""
         self.repaired_packets = 0
         """Packets that were sent again."""
         self._flows = FlowTable()
@@ -161,6 +166,8 @@ class Dispatch:
     def handle_bursts(self, bursts: Iterable[Burst], key: TransportKey | None, now: float) -> None:
         """Send urgent packets, and let the others wait for `drain`."""
         lookup, push = self._flows.lookup, self._queue.push
+        if self.largest is not None:
+            bursts = self._passing(bursts, self.largest)
         for burst in bursts:
             if key is None or not self._paths:
                 self.unsendable_packets += burst.segment_count
@@ -178,6 +185,16 @@ class Dispatch:
             if flow.is_sparse(size, now) and self._send_urgent(burst, flow, key, now):
                 continue
             push(flow, burst, now)
+
+    def _passing(self, bursts: Iterable[Burst], largest: int) -> list[Burst]:
+        """Return what the paths carry, and count the rest."""
+        kept = []
+        for burst in bursts:
+            if burst.largest_packet <= largest:
+                kept.append(burst)
+            else:
+                self.unsendable_packets += burst.segment_count
+        return kept
 
     def _send_urgent(self, burst: Burst, flow: Flow, key: TransportKey, now: float) -> bool:
         wish = flow.traffic_class
@@ -207,6 +224,8 @@ class Dispatch:
 
     def repair(self, lost: Sequence[Lost]) -> None:
         """Send packets again as soon as paths have credit, urgent ones first."""
+        if self.largest is not None:
+            lost = [each for each in lost if each.burst.largest_packet <= self.largest]
         urgent = [each for each in lost if each.is_urgent]
         self._repairs.extendleft(reversed(urgent))
         self._repairs.extend(each for each in lost if not each.is_urgent)
@@ -299,13 +318,18 @@ class Dispatch:
                 return
             flow_queue, path = turn
             piece = queue.pull(flow_queue, path.credit, now)
-            if piece is not None:
+            if piece is not None and self._is_too_large(piece):
+                self.unsendable_packets += piece.segments
+            elif piece is not None:
                 path.on_left(send(piece, flow_queue.flow, path, key, now, is_urgent=False), now)
                 wish = flow_queue.flow.traffic_class
                 if duplication.is_wanted(wish.duplicate):
                     among = allowed(paths, wish.wans)
                     ways = duplication.ways_of_bulk(path, among, piece.segments, now)
                     self._send_copies(path, ways, key, now)
+
+    def _is_too_large(self, piece: Piece) -> bool:
+        return self.largest is not None and piece.burst.largest_packet > self.largest
 
     def _set_wake_up(self, paths: Sequence[Path], now: float) -> None:
         """Wake when a path that is spent has credit again, but not every moment."""

@@ -23,7 +23,7 @@ from typing import Final
 
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.cookie import MacStamper
-from multiwanbond.core.datagram import LinkChange, Received, Transmit
+from multiwanbond.core.datagram import Address, LinkChange, Received, Transmit
 from multiwanbond.core.events import CloseReason, Event, GroupsChanged
 from multiwanbond.core.gatekeeper import Gatekeeper
 from multiwanbond.core.ip import destination
@@ -133,6 +133,17 @@ class Endpoint:
                 peer.handle_link_change(wan_id, change, now)
                 self._touched.add(peer)
         self._settle(now)
+
+    def handle_refused(self, wan_id: int, destination: Address, octets: int, now: float) -> None:
+        """Send no datagrams of so many bytes there: they do not fit the interface of that WAN.
+
+        What is sent in their place leaves with the next `poll_transmit`, at `poll_timeout`.
+        """
+        for peer in self._peers.values():
+            if peer.bond is not None and peer.bond.paths.on_refused(
+                wan_id, destination, octets, now
+            ):
+                self._deadlines.set(peer, peer.deadline())
 
     def handle_wishes(self, groups: Iterable[bytes], now: float) -> None:
         """Hosts on our side want packets to these multicast groups, and to no others."""

@@ -76,6 +76,14 @@ class PathRemoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MtuChanged:
+    """The paths to a peer carry other packets than before; larger ones should not come any more."""
+
+    peer: str
+    inner_mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupsChanged:
     """Peers want packets to these multicast groups, and to no others."""
 
@@ -84,5 +92,11 @@ class GroupsChanged:
 
 
 Event = (
-    BondOpened | BondClosed | PathStateChanged | PathAddressChanged | PathRemoved | GroupsChanged
+    BondOpened
+    | BondClosed
+    | PathStateChanged
+    | PathAddressChanged
+    | PathRemoved
+    | MtuChanged
+    | GroupsChanged
 )

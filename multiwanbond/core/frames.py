@@ -43,7 +43,7 @@ class FrameType(IntEnum):
 
 
 class Probe(NamedTuple):
-    """Asks the peer to answer at once on the same path.
+    """Asks the peer to answer at once on the same path; padded, whether so much passes (`pmtu`).
 
     1 type, 2 probe id
     """
@@ -143,7 +143,7 @@ class TrainReport(NamedTuple):
 class Terms(NamedTuple):
     """How the sender's operator wants the path used that this comes by.
 
-    1 type, 2 weight, 8 most bytes a second
+    1 type, 2 weight, 8 most bytes a second, 1 whether only when needed
     """
 
     weight: int
@@ -151,6 +151,8 @@ class Terms(NamedTuple):
     sent by it."""
     max_bandwidth: int
     """0: no limit."""
+    is_reserve: bool = False
+    """It is to carry packets only while no other path does."""
 
 
 class Leave(NamedTuple):
@@ -199,7 +201,7 @@ _PATH_ACK: Final = Struct("!BIBHHIIBHBHB")  # 24-bit numbers as 8 + 16
 _RANGE: Final = Struct("!HB")
 _TWO: Final = Struct("!BB")
 _TRAIN_REPORT: Final = Struct("!BBBBII")
-_TERMS: Final = Struct("!BHQ")
+_TERMS: Final = Struct("!BHQ?")
 _GROUPS: Final = Struct("!BBBB")
 _VIEW: Final = Struct("!BBHIIQ")
 

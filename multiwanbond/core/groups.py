@@ -17,6 +17,9 @@ _LEAST_SCOPE: Final = 3
 _GLOBAL_SCOPE: Final = 14
 """IPv6 scopes 0 (reserved), 1 (interface), 2 (link) and 15 (reserved) are never forwarded (RFC
 4291, section 2.7)."""
+_ALL_ROUTERS: Final = bytes.fromhex("ff0500000000000000000000000000") + b"\2"
+"""ff05::2, joined by every machine that forwards IPv6 (RFC 4291, section 2.7.1): its routers are of
+no concern to the other end's."""
 
 # --- chosen by us ----------------------------------------------------------------------------
 
@@ -34,7 +37,8 @@ def is_carried(group: bytes) -> bool:
     """Say whether packets to this address (4 or 16 bytes) are multicast that may be forwarded."""
     if len(group) == 4:
         return 224 <= group[0] <= 239 and group[:3] != _LOCAL_NETWORK
-    return group[0] == 0xFF and _LEAST_SCOPE <= group[1] & 15 <= _GLOBAL_SCOPE
+    is_in_scope = group[0] == 0xFF and _LEAST_SCOPE <= group[1] & 15 <= _GLOBAL_SCOPE
+    return is_in_scope and group != _ALL_ROUTERS
 
 
 class Wishes:

@@ -14,6 +14,9 @@ LEAST_LOSS_SAMPLE: Final = 100
 _MOST_UNACKED: Final = 65_536
 """Runs accounted for one by one while no ack comes; beyond that the account is coarser."""
 _COUNT_WRAP: Final = 1 << 32
+REPETITIONS: Final = 50
+"""Acks that tell of a gap, if no newer one comes: half a second of traffic, or half a minute of an
+idle line. Told for ever, ten datagrams lost once made every ack of it a third longer."""
 
 
 class Settled(NamedTuple):
@@ -97,17 +100,20 @@ class Ledger:
         if len(self._awaited) < _MOST_UNACKED:
             self._awaited.append((last_sequence, now))
 
-    def on_ack(self, ack: PathAck, now: float, *, counts_loss: bool = True) -> Settled | None:
+    def on_ack(
+        self, ack: PathAck, now: float, *, counts_loss: bool = True, excused: int = 0
+    ) -> Settled | None:
         """Settle what the peer reports; return it, or None if nothing new had arrived.
 
         An ack older than one already seen changes nothing. What is missing does not count as the
-        line's loss while `counts_loss` is False: our own traffic overflows its queue.
+        line's loss while `counts_loss` is False: our own traffic overflows its queue. Of the
+        missing, `excused` were expected not to arrive.
         """
         highest = expand(ack.highest, SEQUENCE_BITS, self._acked_sequence)
         if highest <= self._acked_sequence or highest >= self.next_sequence:
             return None
         datagrams = (ack.datagrams - self._acked_datagrams) % _COUNT_WRAP
-        expected = highest - self._acked_sequence
+        expected = highest - self._acked_sequence - excused
         self._count_loss(expected, datagrams if counts_loss else expected, now)
         self._acked_sequence = highest
         self._acked_datagrams = ack.datagrams
@@ -161,6 +167,7 @@ class Arrivals:
         "_is_folded",
         "_least_delay",
         "_ranges",
+        "_repetitions",
         "arrived_at",
         "datagrams",
         "has_gap",
@@ -172,6 +179,7 @@ class Arrivals:
         self.has_gap = False
         """True once something is missing that has not been reported yet."""
         self._ranges: list[list[int]] = [[1, 0]]  # [first, last] received in a row, oldest first
+        self._repetitions = 0  # reports since the newest gap
         self.highest = 0
         """Highest path sequence received."""
         self.datagrams = 0
@@ -205,6 +213,7 @@ class Arrivals:
         else:
             self._ranges.append([sequence, last])
             self.has_gap = True
+            self._repetitions = 0
             if len(self._ranges) > MAX_RANGES:
                 del self._ranges[0]
         self.highest = last
@@ -256,6 +265,10 @@ class Arrivals:
 
     def report(self, path_id: int, now: float) -> PathAck:
         """Return the ack of everything received so far; the least delay is found anew from here."""
+        if len(self._ranges) > 1:
+            self._repetitions += 1
+            if self._repetitions > REPETITIONS:
+                del self._ranges[:-1]
         self._fold_delay()
         least_delay, self._least_delay = self._least_delay, None
         self._is_folded = True

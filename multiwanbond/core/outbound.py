@@ -240,12 +240,12 @@ class Outbound:
             path: the path it leaves by.
             key: what it is sealed with.
             now: the caller's clock.
-            size: bytes of the datagram at least.
+            size: bytes of the datagram at least; nobody waits for one that is padded.
         """
         tail = pack_tail(ticks(now), self.global_sequence, 0)
         plain = encode_frames(frames).ljust(size - OVERHEAD, b"\0")
         self._send_datagram(_CONTROL, tail, plain, path, key)
-        if any(type(frame) is Probe for frame in frames):
+        if not size and any(type(frame) is Probe for frame in frames):
             path.ledger.on_awaited(path.ledger.next_sequence - 1, now)
 
     def _send_datagram(

@@ -8,24 +8,20 @@ from multiwanbond.core.capacity import Capacity
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.frames import Frame, PathAck, Probe, Terms, TrainReport, View
 from multiwanbond.core.ledger import Arrivals, Ledger, Settled, gaps_of, round_trip
+from multiwanbond.core.limits import LimitWatch, exceeds
 from multiwanbond.core.pacer import Pacer
 from multiwanbond.core.path_state import Change, PathState, Trigger, next_state
 from multiwanbond.core.peer_view import PeerView
+from multiwanbond.core.pmtu import ETHERNET, FIRST_ID, PathMtu, SizeProbe
 from multiwanbond.core.prober import PROOF_ANSWERS, Prober
 from multiwanbond.core.repair import InFlight, Lost
 from multiwanbond.core.replay import ReplayWindow
-from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator
-from multiwanbond.core.settings import DEFAULT_WEIGHT, HealthSettings, WanSettings
+from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator, ack_patience
+from multiwanbond.core.settings import HealthSettings
 from multiwanbond.core.statistics import PathStatistics
+from multiwanbond.core.terms import terms_of
+from multiwanbond.core.timers import earliest
 
-EXCESS_PATIENCE: Final = 1.0
-"""Seconds a limit must be exceeded before the path is Degraded: one burst is not a bad line."""
-LEAST_SPREAD: Final = 0.02
-"""Seconds of jitter granted to every line."""
-ACK_GUARD: Final = 0.04
-"""Seconds: two feedback intervals of 10 ms, and as much for a busy peer. A 10 ms line is suspected
-after 70 ms; with 100 ms more, a call beside the transfer stutters (study, section 5.8)."""
-MOST_ACK_PATIENCE: Final = 1.0
 SIGN_OF_LIFE: Final = 0.05
 """Seconds for which anything that comes by a path shows that the line works, while acks are up to
 twice as late as they may be: a queue that has suddenly become long delays those as well."""
@@ -40,8 +36,6 @@ RETURN_SHARES: Final = (0.85, 0.5)
 """Share of the rate a path begins with after a silence: a short one, a longer one."""
 LONG_OUTAGE: Final = 10.0
 """Seconds of silence after which the line may be another one altogether."""
-EASE_PATIENCE: Final = 3.0
-"""Seconds all limits must be kept before it is Up again: longer, so that it does not flap."""
 
 
 class Path:
@@ -54,7 +48,7 @@ class Path:
     __slots__ = (
         "_has_doubted",
         "_limit",
-        "_limits_crossed_at",
+        "_limits",
         "_suspected_at",
         "arrivals",
         "arriving_train",
@@ -65,11 +59,14 @@ class Path:
         "has_link",
         "health",
         "in_flight",
+        "is_fit",
         "is_ours",
+        "is_resting",
         "is_suspect",
         "leaving_since",
         "ledger",
         "local_host",
+        "mtu",
         "one_way",
         "pacer",
         "path_id",
@@ -87,7 +84,14 @@ class Path:
     )
 
     def __init__(
-        self, path_id: int, *, wan_id: int, is_ours: bool, health: HealthSettings, now: float
+        self,
+        path_id: int,
+        *,
+        wan_id: int,
+        is_ours: bool,
+        health: HealthSettings,
+        now: float,
+        full_datagram: int = ETHERNET,
     ) -> None:
         self.path_id = path_id
         self.is_ours = is_ours
@@ -121,13 +125,17 @@ class Path:
         self.in_flight = InFlight()
         self.replay = ReplayWindow()
         self.prober = Prober(now)
+        self.mtu = PathMtu(full_datagram)
+        self.is_fit = True
+        """True if the packets that come now fit its datagrams."""
         self.peer_view = PeerView()
         self.is_suspect = False
+        self.is_resting = False  # kept in reserve, and not needed now
         """True while acks are overdue: packets go elsewhere, if there is an elsewhere."""
         self.suspicions = 0
         self._suspected_at = now
         self._has_doubted = False
-        self._limits_crossed_at: float | None = None
+        self._limits = LimitWatch()
 
     # --- what the schedulers read
 
@@ -218,6 +226,7 @@ class Path:
         self.capacity = Capacity()
         self.train.want()
         self.prober.probe_now(now)
+        self.mtu.on_link_up(remote, now)
 
     def on_link_lost(self, now: float) -> None:
         """Nothing can be sent on the WAN any more."""
@@ -235,13 +244,12 @@ class Path:
 
     def on_leave(self) -> None:
         """The peer takes its WAN away; only whose WAN it is decides."""
-        if not self.is_ours:
-            self._agree(self.terms._replace(weight=0))
+        self.on_terms(self.terms._replace(weight=0))
 
     def reconfigure(self, health: HealthSettings, now: float) -> None:
         """Go by other limits, and let the peer know what of them concerns it."""
         self.health = health
-        self._limits_crossed_at = None
+        self._limits.forget()
         if self.is_ours:
             self._agree(terms_of(health))
             self.leaving_since = None
@@ -265,6 +273,9 @@ class Path:
 
     def on_probe_reply(self, probe_id: int, now: float) -> None:
         """The peer answered a probe."""
+        if probe_id & FIRST_ID:
+            self.mtu.on_reply(probe_id, now)
+            return
         if not self.prober.on_reply(probe_id):
             return
         self._trigger(Trigger.ANSWERED, now)
@@ -281,7 +292,10 @@ class Path:
         An ack that came by another path says nothing about this path's way back, so its timing is
         not counted as this path's round trip.
         """
-        settled = self.ledger.on_ack(ack, now, counts_loss=not self._is_congested)
+        acked = self.ledger.acked_sequence
+        padded = self.mtu.missing(ack, acked) if self.mtu.last_sequence > acked else 0
+        counts_loss = not self._is_congested
+        settled = self.ledger.on_ack(ack, now, counts_loss=counts_loss, excused=padded)
         if settled is None:
             return []
         is_of_train = self.train.has(self.ledger.acked_sequence)
@@ -307,7 +321,11 @@ class Path:
         )
         self._judge(now)
         highest = self.ledger.acked_sequence
-        return self.in_flight.judge(highest, gaps_of(ack, highest), self.rtt.smoothed or 0.0, now)
+        gaps = gaps_of(ack, highest)
+        lost = self.in_flight.judge(highest, gaps, self.rtt.smoothed or 0.0, now)
+        if lost and any(len(each.burst.packet) > self.mtu.safe for each in lost):
+            self.mtu.doubt(now)
+        return lost
 
     def on_train_report(self, report: TrainReport, now: float) -> None:
         """The peer told how far a train of ours had spread when it arrived."""
@@ -325,6 +343,8 @@ class Path:
         has_failed = self.prober.on_timeout(now, self._interval())
         if has_failed and self.prober.failures_in_row >= self.health.failure_threshold:
             self._trigger(Trigger.SILENT, now)
+        if self.mtu.on_time(now, self.ledger.acked_sequence, prober.patience(self.rtt)):
+            self.prober.hurry(now)
         doubt_at = self._doubt_at()
         if doubt_at is None or doubt_at > now:
             return False
@@ -334,6 +354,7 @@ class Path:
             self._has_doubted = True
             return False
         self._suspect(now)
+        self.mtu.doubt(now)
         return True
 
     # --- suspicion
@@ -347,17 +368,9 @@ class Path:
             since = self.ledger.waiting_since(1)
         if since is None:
             return None
-        patience = self._ack_patience()
+        patience = ack_patience(self.rtt)
         until = min(self.arrivals.arrived_at + SIGN_OF_LIFE, since + 2 * patience)
         return max(since + patience, until)
-
-    def _ack_patience(self) -> float:
-        """Return how long an ack may take on a line that works (bonding study, section 4.7)."""
-        rtt = self.rtt
-        if rtt.smoothed is None:
-            return MOST_ACK_PATIENCE
-        spread = max(4 * rtt.deviation, LEAST_SPREAD)
-        return min(rtt.smoothed + spread + ACK_GUARD, MOST_ACK_PATIENCE)
 
     def on_abandoned(self, now: float) -> bool:
         """The peer says that nothing gets through; believed until an ack shows the contrary.
@@ -395,36 +408,23 @@ class Path:
         self.changes.append(Change(self.state, state, trigger))
         self.state = state
         self.state_since = now
-        self._limits_crossed_at = None
+        self._limits.forget()
 
     # --- health
 
     def _judge(self, now: float) -> None:
-        """Compare with the limits; a crossing counts once it has lasted."""
-        is_degraded = self.state is PathState.DEGRADED
-        if self._exceeds_limits(now) == is_degraded:
-            self._limits_crossed_at = None
-            return
-        if self._limits_crossed_at is None:
-            self._limits_crossed_at = now
-        patience = EASE_PATIENCE if is_degraded else EXCESS_PATIENCE
-        if now - self._limits_crossed_at >= patience:
-            self._trigger(Trigger.LIMITS_KEPT if is_degraded else Trigger.LIMITS_EXCEEDED, now)
-
-    def _exceeds_limits(self, now: float) -> bool:
-        limits = self.health
-        base = self.rtt.base
-        return (
-            (base is not None and base > limits.max_latency)
-            or self.rtt.jitter > limits.max_jitter
-            or self.ledger.loss(now) * 100 > limits.max_packet_loss
-        )
+        """Compare with the limits."""
+        loss = self.ledger.loss(now)
+        is_exceeding = exceeds(self.health, self.rtt.base, self.rtt.jitter, loss)
+        crossing = self._limits.judge(self.state, now, is_exceeding=is_exceeding)
+        if crossing is not None:
+            self._trigger(crossing, now)
 
     # --- probing
 
     def start_probe(self, now: float, *, is_idle: bool) -> list[Frame]:
         """Note that a probe leaves now; return it, and beside it what the operator wants."""
-        is_calm = is_idle and not self.prober.failures_in_row
+        is_calm = (is_idle or self.is_resting) and not self.prober.failures_in_row
         interval = self._interval(is_idle=is_calm)
         if self.is_leaving:
             interval = min(interval, LEAVING_INTERVAL)
@@ -433,6 +433,12 @@ class Path:
         if self.peer_view.is_due(self.state, now, is_idle=is_calm):
             frames.append(self._tell_view(now))
         return frames
+
+    def start_padded_probes(self, now: float) -> list[SizeProbe]:
+        """Note that those padded probes leave now that are due; return them."""
+        if not self.mtu.is_due(now, is_usable=self.is_usable):
+            return []
+        return self.mtu.start_round(self.ledger.next_sequence, self.loss(now), now)
 
     def _tell_view(self, now: float) -> View:
         return self.peer_view.tell(
@@ -452,18 +458,21 @@ class Path:
         """
         if self.is_ours or self.prober.failures_in_row or not self.is_usable:
             return False
-        return self.prober.is_due(now + self._interval(is_idle=True) / 2)
+        return self.prober.is_due(now + self._interval(is_idle=True) / 6)
 
     def _interval(self, *, is_idle: bool = False) -> float:
-        return prober.interval(self.health, self.state, is_ours=self.is_ours, is_idle=is_idle)
+        usual = prober.interval(self.health, self.state, is_ours=self.is_ours, is_idle=is_idle)
+        return prober.resting(usual) if self.is_resting and is_idle else usual
 
     def deadline(self) -> float | None:
         """When `on_time` or a probe is due; None while there is no link."""
         if not self.has_link:
             return None
-        doubt_at = self._doubt_at()
-        probe_at = self.prober.deadline()
-        return probe_at if doubt_at is None else min(probe_at, doubt_at)
+        mtu_at = self.mtu.raise_at
+        if self.mtu.is_busy:  # rarely, and this is asked after every batch
+            acked, patience = self.ledger.acked_sequence, prober.patience(self.rtt)
+            mtu_at = self.mtu.deadline(acked, patience, is_usable=self.is_usable)
+        return earliest((self.prober.deadline(), self._doubt_at(), mtu_at))
 
     def statistics(self, now: float) -> PathStatistics:
         """Return a snapshot."""
@@ -479,16 +488,13 @@ class Path:
             capacity=self.rate,
             queue=self.one_way.queue,
             suspicions=self.suspicions,
+            mtu=self.mtu.size,
+            mtu_state=self.mtu.state,
+            is_fit=self.is_fit,
+            black_holes=self.mtu.black_holes,
             sent_datagrams=self.ledger.sent_datagrams,
             sent_bytes=self.ledger.sent_bytes,
             received_datagrams=self.arrivals.datagrams,
             received_bytes=self.arrivals.octets,
             peer_view=None if self.state is PathState.DOWN else self.peer_view.statistics(now),
         )
-
-
-def terms_of(health: HealthSettings) -> Terms:
-    """Return how much the operator wants a path used that has these limits."""
-    if not isinstance(health, WanSettings):
-        return Terms(DEFAULT_WEIGHT, 0)
-    return Terms(health.weight, round(health.max_bandwidth or 0))

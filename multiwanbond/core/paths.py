@@ -3,8 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from multiwanbond.core.datagram import LinkUp, Received
-from multiwanbond.core.events import Event, PathAddressChanged, PathRemoved, PathStateChanged
+from multiwanbond.core.datagram import Address, LinkUp, Received
+from multiwanbond.core.events import (
+    Event,
+    MtuChanged,
+    PathAddressChanged,
+    PathRemoved,
+    PathStateChanged,
+)
+from multiwanbond.core.inner_mtu import InnerMtu
 from multiwanbond.core.path import Path
 from multiwanbond.core.path_state import PathState
 from multiwanbond.core.settings import EndpointSettings, HealthSettings, PeerSettings
@@ -24,9 +31,11 @@ _BEST_FIRST: Final = (
 class PathSet:
     """Keeps the paths of a bond; after whatever may have changed one, `settle` draws the sum."""
 
-    __slots__ = ("_peer", "by_id", "events", "sendable")
+    __slots__ = ("_peer", "by_id", "events", "inner_mtu", "sendable")
 
-    def __init__(self, peer: PeerSettings) -> None:
+    def __init__(self, peer: PeerSettings, inner_mtu: InnerMtu) -> None:
+        self.inner_mtu = inner_mtu
+        """The largest packet that all of them carry."""
         self.by_id: dict[int, Path] = {}
         self.sendable: Sequence[Path] = []
         """Those that may carry packets, as of the last `settle`."""
@@ -45,7 +54,12 @@ class PathSet:
     def add(self, path_id: int, wan_id: int, health: HealthSettings, now: float) -> Path:
         """Return a new path, which begins to be tried."""
         path = self.by_id[path_id] = Path(
-            path_id, wan_id=wan_id, is_ours=self._peer.is_initiator, health=health, now=now
+            path_id,
+            wan_id=wan_id,
+            is_ours=self._peer.is_initiator,
+            health=health,
+            now=now,
+            full_datagram=self.inner_mtu.full,
         )
         return path
 
@@ -104,6 +118,24 @@ class PathSet:
         path.on_link_up(received.source, now)
         return True
 
+    def on_refused(self, wan_id: int, remote: Address, octets: int, now: float) -> bool:
+        """Note that our own kernel took no datagram of so many bytes; return True if it is ours."""
+        refusing = [path for path in self if path.wan_id == wan_id and path.remote == remote]
+        for path in refusing:
+            path.mtu.on_refused(octets, now)
+        return bool(refusing)
+
+    def follow_mtu(self, now: float) -> None:
+        """Let the inner MTU be what the paths carry now; call `settle` afterwards."""
+        if self.inner_mtu.follow(self.by_id.values(), now):
+            changed = MtuChanged(peer=self._peer.name, inner_mtu=self.inner_mtu.in_force)
+            self.events.append(changed)
+
+    @property
+    def largest(self) -> int | None:
+        """Bytes of the largest packet that those in use carry; None: they carry all that comes."""
+        return self.inner_mtu.most_of(self.sendable)
+
     def settle(self) -> bool:
         """Report transitions, and see anew which paths may carry packets.
 
@@ -129,6 +161,8 @@ class PathSet:
         before, self.sendable = self.sendable, sendable(self)
         if self.sendable == before:
             return has_changed
+        for path in self:
+            path.is_resting = path.terms.is_reserve and path not in self.sendable
         if any(path not in self.sendable for path in before):
             for path in self.sendable:
                 path.capacity.on_way_back_changed()
@@ -149,13 +183,20 @@ class PathSet:
 def sendable(paths: Iterable[Path]) -> list[Path]:
     """Return the paths that may carry packets now, the best kind there is.
 
-    A suspect path, one on probation, one that leaves, or even one believed dead, counts when there
-    is nothing better: the last path is never gated.
+    A suspect path, one on probation, one that leaves, one kept in reserve, one too narrow for what
+    comes, or even one believed dead, counts when there is nothing better: the last path is never
+    gated.
     """
     linked = [path for path in paths if path.has_link]
     staying = [path for path in linked if not path.is_leaving]
     if any(path.is_usable for path in staying):
         linked = staying
+    active = [path for path in linked if not path.terms.is_reserve]
+    if any(path.is_usable for path in active):
+        linked = active
+    fit = [path for path in linked if path.is_fit]
+    if any(path.is_usable for path in fit):
+        linked = fit
     trusted = [path for path in linked if not path.is_suspect]
     for candidates in (trusted, linked):
         for states in _BEST_FIRST:

@@ -239,7 +239,7 @@ class Peer:
                 peer=self.settings.name,
                 is_resumed=is_resumed,
                 cipher=key.cipher.name,
-                inner_mtu=bond.inner_mtu,
+                inner_mtu=bond.paths.inner_mtu.in_force,
             )
         )
 

@@ -15,10 +15,17 @@ PROOF_ANSWERS: Final = 3
 IDLE_FACTOR: Final = 3.5
 """An idle bond probes this many times more rarely: metered lines pay for chatter. With 4, a line of
 40 ms would be Down only 1.06 s after it went silent; with 3 it would carry more than 2 kbit/s."""
+FOREIGN_IDLE_FACTOR: Final = 3 * IDLE_FACTOR
+"""The same for paths that begin at the peer, which asks by its own time and tells what it finds:
+with hundreds of idle clients, answers to its own probes would be half a server's work."""
 DOWN_INTERVAL: Final = 0.5
 """Seconds between probes of a path of ours that is Down, if it is not probed more rarely anyway."""
 FOREIGN_DOWN_INTERVAL: Final = 5.0
 """The same for a path that begins at the peer: whose WAN it is knocks, the other end listens."""
+
+REST_INTERVAL: Final = 20.0
+"""Seconds between probes of a path that is kept in reserve: the address translation of mobile
+providers forgets after 30."""
 
 
 class Prober:
@@ -59,8 +66,8 @@ class Prober:
         return now >= self._next_at
 
     def start_probe(self, now: float, patience: float, interval: float) -> int:
-        """Note that a probe leaves now; return its id, 16 bits."""
-        self._next_id = (self._next_id + 1) & 0xFFFF
+        """Note that a probe leaves now; return its id, 15 bits (see `pmtu` for the others)."""
+        self._next_id = (self._next_id + 1) & 0x7FFF
         self._outstanding[self._next_id] = now + patience
         self._last_at = now
         self._next_at = now + interval
@@ -117,5 +124,10 @@ def interval(
     if state is PathState.DOWN:
         return max(usual, DOWN_INTERVAL if is_ours else FOREIGN_DOWN_INTERVAL)
     if is_idle and state in (PathState.UP, PathState.DEGRADED):
-        return usual * IDLE_FACTOR
+        return usual * (IDLE_FACTOR if is_ours else FOREIGN_IDLE_FACTOR)
     return usual
+
+
+def resting(usual: float) -> float:
+    """Return the time between two probes of a path that is kept in reserve."""
+    return max(usual, REST_INTERVAL)

@@ -8,6 +8,13 @@ from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK
 
 _HALF_CLOCK: Final = (TIMESTAMP_MASK + 1) // 2
 
+LEAST_SPREAD: Final = 0.02
+"""Seconds of jitter granted to every line."""
+ACK_GUARD: Final = 0.04
+"""Seconds: two feedback intervals of 10 ms, and as much for a busy peer. A 10 ms line is suspected
+after 70 ms; with 100 ms more, a call beside the transfer stutters (study, section 5.8)."""
+MOST_ACK_PATIENCE: Final = 1.0
+
 
 class RttEstimator:
     """Folds round-trip samples into the estimates the health limits and schedulers read."""
@@ -56,6 +63,14 @@ class RttEstimator:
         if self.smoothed is None:
             return most
         return min(max(self.smoothed + 4 * self.deviation, least), most)
+
+
+def ack_patience(rtt: RttEstimator) -> float:
+    """Return how long an ack may take on a line that works (bonding study, section 4.7)."""
+    if rtt.smoothed is None:
+        return MOST_ACK_PATIENCE
+    spread = max(4 * rtt.deviation, LEAST_SPREAD)
+    return min(rtt.smoothed + spread + ACK_GUARD, MOST_ACK_PATIENCE)
 
 
 class DelayClock:

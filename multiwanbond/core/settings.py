@@ -106,6 +106,13 @@ class WanSettings(HealthSettings):
         "it out: what a line carries is measured all the time. It is for lines that others pay "
         "for or share.",
     )
+    only_when_needed: bool = option(
+        False,
+        reload=Reload.LIVE,
+        doc="True keeps the WAN in reserve: it carries packets only while no other WAN works, and "
+        "is probed every 20 s until then (1.6 MB a day). For lines that are paid for by the "
+        "byte. The other end is told.",
+    )
     enabled: bool = option(True, reload=Reload.LIVE, doc="False leaves the WAN out of the bond.")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.path_state import PathState
+from multiwanbond.core.pmtu import MtuState
 from multiwanbond.errors import DropReason
 
 
@@ -49,6 +50,13 @@ class PathStatistics:
     """UDP payload bytes."""
     received_datagrams: int
     received_bytes: int
+    mtu: int = 1500
+    """Bytes of the largest IP packet that is sent on it."""
+    mtu_state: MtuState = MtuState.ASSUMED
+    is_fit: bool = True
+    """False if it carries no packets, because they are larger than it takes."""
+    black_holes: int = 0
+    """How often the MTU turned out to have become smaller."""
     peer_view: PeerViewStatistics | None = None
     """The same as the peer sees it; None while it has not said."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from multiwanbond.core.ledger import Arrivals, Ledger, Settled, round_trip
+from multiwanbond.core.ledger import REPETITIONS, Arrivals, Ledger, Settled, round_trip
 from multiwanbond.core.wire import TIME_UNIT, TIMESTAMP_MASK, ticks
 
 
@@ -169,3 +169,16 @@ def test_the_least_delay_is_found_also_when_the_clocks_differ_by_less_than_nothi
     assert (least + round(ahead / TIME_UNIT) & TIMESTAMP_MASK) * TIME_UNIT == pytest.approx(
         0.020, abs=3 * TIME_UNIT
     )
+
+
+def test_a_gap_is_told_of_many_times_and_not_for_ever() -> None:
+    arrivals = Arrivals()
+    for sequence in (1, 2, 5, 6):
+        arrivals.on_datagram(sequence, 0, 1000, 1.0)
+
+    reports = [arrivals.report(1, 1.0).ranges for _ in range(REPETITIONS + 1)]
+    arrivals.on_datagram(9, 0, 1000, 2.0)
+
+    assert set(reports[:-1]) == {((2, 2), (2, 0))}
+    assert reports[-1] == ((2, 0),)
+    assert arrivals.report(1, 2.0).ranges == ((1, 2), (2, 0))

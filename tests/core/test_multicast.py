@@ -354,7 +354,7 @@ def test_groups_of_one_link_are_never_carried(group: str, expected: bool) -> Non
 
 def test_many_wishes_travel_in_frames_of_their_own() -> None:
     here, there = Wishes(), Wishes()
-    groups = frozenset(ip_address(f"ff05::{number:x}").packed for number in range(1, 101))
+    groups = frozenset(ip_address(f"ff05::1:{number:x}").packed for number in range(1, 101))
     here.announce(groups, 0.0)
 
     frames = here.take(0.0)
@@ -402,3 +402,10 @@ def test_lowering_the_hop_limit_keeps_the_header_right() -> None:
     assert internet_sum(lowered.packet[:20]) == 0
     assert bytes(lowered.packet) == to_group(hops=6)
     assert lower_hop_limit(Burst(to_group6(hops=1))) is None
+
+
+def test_the_group_that_every_router_joins_is_nobodys_wish() -> None:
+    routers, others = ip_address("ff05::2").packed, ip_address("ff05::3").packed
+
+    assert not is_carried(routers)
+    assert is_carried(others)

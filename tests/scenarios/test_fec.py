@@ -50,7 +50,7 @@ def missing(wans: tuple[WanLinks, ...], fec: FecSettings) -> tuple[float, float]
     bonded = Bonded(SEED, wans=wans, adjust=with_fec(fec))
     bonded.connect()
     bonded.world.run_for(8.0)  # until each end knows what the line loses
-    wire = bonded.client.uplinks[0].up
+    wire = bonded.client.uplinks[0].down
     before = wire.statistics
     stream = bonded.client.stream(PACKETS * INTERVAL, size=120, interval=INTERVAL)
     bonded.world.run_for(PACKETS * INTERVAL + 2.0)
