@@ -129,6 +129,8 @@ class FakeHost:
         self.network: Final = network
         self.interfaces: Final = interfaces
         """Addresses by interface; may be changed at any time."""
+        self.mtu = 65_536
+        """Of all interfaces."""
         self.down: Final = set[str]()
         """Interfaces without link."""
         self.sockets: Final = list[FakeUdpSocket]()
@@ -216,6 +218,7 @@ class FakeUdpSocket:
         self._has_gso = has_gso
         self._inbox = _Inbox[Received]()
         self._dropped: Counter[str] = Counter()
+        self._refused: dict[Address, int] = {}
         self._reads = self._received = self._writes = self._sent = 0
 
     def accepts(self, destination: Address, interface: str) -> bool:
@@ -250,6 +253,11 @@ class FakeUdpSocket:
         if host is None:
             self._dropped[errno.errorcode[errno.ENETUNREACH]] += count
             return count
+        length = size or len(data)
+        if length + (48 if ":" in host else 28) > self._host.mtu:
+            self._dropped[errno.errorcode[errno.EMSGSIZE]] += count
+            self._refused[destination] = min(length, self._refused.get(destination, length))
+            return count
         if not self._is_wildcard:
             host = self.local.host
         source = Address(transmit.local_host or host, self.local.port)
@@ -263,6 +271,10 @@ class FakeUdpSocket:
             self._writes += count
         self._sent += count
         return 0
+
+    def take_refused(self) -> Mapping[Address, int]:
+        refused, self._refused = self._refused, {}
+        return refused
 
     def statistics(self) -> UdpStatistics:
         return UdpStatistics(

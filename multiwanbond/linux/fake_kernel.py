@@ -24,8 +24,13 @@ class FakeKernel:
         self._addresses: list[HostAddress] = []
         self._routes: list[Route] = []
         self._rules: list[Rule] = []
-        self._sysctls: dict[str, str] = {"net/ipv4/conf/all/rp_filter": "0"}
+        self._tables: dict[str, str] = {}
+        self._sysctls: dict[str, str] = {
+            "net/ipv4/conf/all/rp_filter": "0",
+            "net/ipv4/ip_forward": "0",
+        }
         if has_ipv6:
+            self._sysctls["net/ipv6/conf/all/forwarding"] = "0"
             self._sysctls["net/ipv6/conf/all/disable_ipv6"] = "0"
         self.add_link("lo")
         self.add_address("lo", ip_interface("127.0.0.1/8"))
@@ -33,7 +38,14 @@ class FakeKernel:
     # What the rest of the machine does
 
     def add_link(
-        self, name: str, *, kind: str = "", is_up: bool = True, is_point_to_point: bool = False
+        self,
+        name: str,
+        *,
+        kind: str = "",
+        is_up: bool = True,
+        is_point_to_point: bool = False,
+        mac: str = "",
+        driver: str = "",
     ) -> None:
         """Plug an interface in."""
         self._links[name] = Link(
@@ -44,11 +56,14 @@ class FakeKernel:
             has_carrier=is_up,
             is_point_to_point=is_point_to_point,
             kind=kind,
+            mac=mac,
+            driver=driver,
         )
         self._sysctls[f"net/ipv4/conf/{name}/rp_filter"] = "0"
         if self._has_ipv6:
             self._sysctls[f"net/ipv6/conf/{name}/addr_gen_mode"] = "0"
             self._sysctls[f"net/ipv6/conf/{name}/disable_ipv6"] = "0"
+            self._sysctls[f"net/ipv6/conf/{name}/accept_ra"] = "1"
 
     def set_carrier(self, name: str, *, is_there: bool) -> None:
         """Pull the cable, or put it back."""
@@ -57,7 +72,14 @@ class FakeKernel:
     def state(self) -> Any:
         """Return everything, for comparison of before and after."""
         rules = sorted(map(str, self._rules))
-        return dict(self._links), self.addresses(), list(self._routes), rules, dict(self._sysctls)
+        return (
+            dict(self._links),
+            self.addresses(),
+            list(self._routes),
+            rules,
+            dict(self._sysctls),
+            dict(self._tables),
+        )
 
     # Links
 
@@ -119,7 +141,9 @@ class FakeKernel:
     # Routes
 
     def default_routes(self) -> list[Route]:
-        routes = [route for route in self._routes if route.prefix.prefixlen == 0]
+        routes = [
+            route for route in self._routes if route.prefix.prefixlen == 0 and not route.is_refusal
+        ]
         return sorted(routes, key=lambda route: route.metric)
 
     def tagged_routes(self) -> list[Route]:
@@ -161,3 +185,14 @@ class FakeKernel:
         if key not in self._sysctls:
             raise PlatformError(f"Setting {key} to {value} failed: no such file.", f"See {key!r}.")
         self._sysctls[key] = value
+
+    # Firewall
+
+    def firewall_tables(self) -> list[str]:
+        return list(self._tables)
+
+    def set_firewall_table(self, name: str, rules: str) -> None:
+        self._tables[name] = rules
+
+    def delete_firewall_table(self, name: str) -> None:
+        self._tables.pop(name, None)

@@ -42,6 +42,10 @@ class Link:
     """Which driver of virtual interfaces made it ("tun"); empty for hardware."""
     alias: str = ""
     """What its maker wrote on it."""
+    mac: str = ""
+    """Its hardware address, as aa:bb:cc:dd:ee:ff; empty where it has none."""
+    driver: str = ""
+    """What moves its hardware; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,12 @@ class Route:
     protocol: int = ROUTE_PROTOCOL
     source: str | None = None
     """The address of ours the kernel prefers for packets that have none yet."""
+    is_refusal: bool = False
+    """Packets go nowhere, and their sender is told so; the interface is "lo"."""
 
     def __str__(self) -> str:
+        if self.is_refusal:
+            return f"unreachable {self.prefix} table {self.table}"
         via = f" via {self.gateway}" if self.gateway else ""
         table = f" table {self.table}" if self.table != MAIN_TABLE else ""
         return f"route {self.prefix}{via} dev {self.interface}{table}"
@@ -95,6 +103,10 @@ class Rule:
     """The network the packet must go to."""
     incoming: str | None = None
     """The interface the packet must have come in by."""
+    transport: int | None = None
+    """The packet's IP protocol."""
+    port: int | None = None
+    """The port it goes to; only with `transport`."""
     suppress_prefixlen: int | None = None
     """Routes with prefixes this short are not seen: 0 hides the default route."""
     protocol: int = ROUTE_PROTOCOL
@@ -104,6 +116,8 @@ class Rule:
         source = f"from {self.source or 'all'}"
         source += f" to {self.destination}" if self.destination else ""
         source += f" iif {self.incoming}" if self.incoming else ""
+        source += f" ipproto {self.transport}" if self.transport is not None else ""
+        source += f" dport {self.port}" if self.port is not None else ""
         mark = f" fwmark {self.mark:#x}/{self.mark_mask:#x}" if self.mark else ""
         suppress = (
             f" suppress_prefixlength {self.suppress_prefixlen}"
@@ -137,7 +151,7 @@ class Kernel(Protocol):
     def delete_address(self, interface: str, address: Interface) -> None: ...
 
     def default_routes(self) -> list[Route]:
-        """Return the default routes of all tables, best metric first."""
+        """Return the default routes of all tables that lead somewhere, best metric first."""
 
     def tagged_routes(self) -> list[Route]:
         """Return the routes that carry `ROUTE_PROTOCOL`, of all tables."""
@@ -155,3 +169,11 @@ class Kernel(Protocol):
         """Return a setting by its path below /proc/sys; None if this kernel has no such thing."""
 
     def write_sysctl(self, key: str, value: str) -> None: ...
+
+    def firewall_tables(self) -> list[str]:
+        """Return the names of the tables of nftables, of the family inet."""
+
+    def set_firewall_table(self, name: str, rules: str) -> None:
+        """Make a table consist of these rules (nft's language) and of no others."""
+
+    def delete_firewall_table(self, name: str) -> None: ...

@@ -6,9 +6,11 @@ kernel is asked what it has now.
 """
 
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 from typing import Any, Final
 
 from pyroute2 import IPRoute
@@ -17,7 +19,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from multiwanbond.core.settings import Prefix
 from multiwanbond.errors import PlatformError, PrivilegeError
 
-from . import sysctl
+from . import nftables, sysctl
 from .kernel import (
     EVERY_BIT,
     ROUTE_PROTOCOL,
@@ -41,6 +43,7 @@ _IFA_F_NODAD: Final = 0x02
 _SCOPE_UNIVERSE: Final = 0
 _SCOPE_LINK: Final = 253
 _RTN_UNICAST: Final = 1
+_RTN_UNREACHABLE: Final = 7
 _FIB_RULE_INVERT: Final = 2
 
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -156,7 +159,11 @@ class Netlink:
 
     def default_routes(self) -> list[Route]:
         """Return the default routes of all tables, best metric first."""
-        routes = [route for route in self._routes() if route.prefix.prefixlen == 0]
+        routes = [
+            route
+            for route in self._routes()
+            if route.prefix.prefixlen == 0 and not route.is_refusal
+        ]
         return sorted(routes, key=lambda route: route.metric)
 
     def tagged_routes(self) -> list[Route]:
@@ -210,11 +217,13 @@ class Netlink:
         spec: dict[str, Any] = {
             "family": _FAMILIES[route.prefix.version],
             "dst": str(route.prefix),
-            "oif": self._index(route.interface),
             "table": route.table,
             "proto": route.protocol,
             "priority": route.metric,
         }
+        if route.is_refusal:
+            return spec | {"type": "unreachable"}
+        spec["oif"] = self._index(route.interface)
         if route.source:
             spec["prefsrc"] = route.source
         if not route.gateway:
@@ -271,6 +280,20 @@ class Netlink:
         """Change a setting."""
         sysctl.write(key, value)
 
+    # Firewall
+
+    def firewall_tables(self) -> list[str]:
+        """Return the names of the tables of nftables, of the family inet."""
+        return nftables.tables()
+
+    def set_firewall_table(self, name: str, rules: str) -> None:
+        """Make a table consist of these rules and of no others."""
+        nftables.set_table(name, rules)
+
+    def delete_firewall_table(self, name: str) -> None:
+        """Remove a table."""
+        nftables.delete_table(name)
+
 
 class _ExistsError(PlatformError):
     """Something is there already; whether it is ours, the caller may have a look."""
@@ -323,7 +346,16 @@ def _link(message: Any) -> Link:
         is_point_to_point=bool(flags & (_IFF_POINTOPOINT | _IFF_NOARP)),
         kind=(info.get_attr("IFLA_INFO_KIND") if info else None) or "",
         alias=message.get_attr("IFLA_IFALIAS") or "",
+        mac=message.get_attr("IFLA_ADDRESS") or "",
+        driver=_driver(message.get_attr("IFLA_IFNAME")),
     )
+
+
+def _driver(name: str) -> str:
+    try:
+        return Path(os.readlink(f"/sys/class/net/{name}/device/driver")).name
+    except OSError:
+        return ""  # a virtual interface
 
 
 def _address(message: Any, interface: str) -> HostAddress:
@@ -340,13 +372,23 @@ def _address(message: Any, interface: str) -> HostAddress:
 
 
 def _parse_routes(message: Any, names: dict[int, str]) -> Iterator[Route]:
-    """Yield a route for each next hop of a unicast route."""
-    if message["type"] != _RTN_UNICAST:
+    """Yield a route for each next hop of a unicast route, and one for a refusal."""
+    if message["type"] not in {_RTN_UNICAST, _RTN_UNREACHABLE}:
         return
     attributes = dict(message["attrs"])
     version = _VERSIONS[message["family"]]
     nothing = "0.0.0.0" if version == 4 else "::"
     prefix: Prefix = ip_network(f"{attributes.get('RTA_DST', nothing)}/{message['dst_len']}")
+    if message["type"] == _RTN_UNREACHABLE:
+        yield Route(
+            prefix=prefix,
+            interface="lo",
+            table=attributes.get("RTA_TABLE", message["table"]),
+            metric=attributes.get("RTA_PRIORITY", 0),
+            protocol=message["proto"],
+            is_refusal=True,
+        )
+        return
     for interface, gateway in _hops(attributes):
         if interface in names:
             yield Route(
@@ -389,9 +431,15 @@ def _rule(message: Any) -> Rule:
             else None
         ),
         incoming=attributes.get("FRA_IIFNAME"),
+        transport=attributes.get("FRA_IP_PROTO"),
+        port=_first_port(attributes.get("FRA_DPORT_RANGE")),
         suppress_prefixlen=None if suppressed == EVERY_BIT else suppressed,
         protocol=attributes.get("FRA_PROTOCOL", 0),
     )
+
+
+def _first_port(ports: str | None) -> int | None:
+    return None if ports is None else int(ports.partition(":")[0])
 
 
 def _rule_spec(rule: Rule) -> dict[str, Any]:
@@ -412,6 +460,11 @@ def _rule_spec(rule: Rule) -> dict[str, Any]:
         spec["dst_len"] = rule.destination.prefixlen
     if rule.incoming:
         spec["iifname"] = rule.incoming
+    if rule.transport is not None:
+        spec["ip_proto"] = rule.transport
+    if rule.port is not None:
+        # "dport" is accepted and ignored: the rule would match every port.
+        spec["dport_range"] = f"{rule.port}:{rule.port}"
     if rule.suppress_prefixlen is not None:
         spec["suppress_prefixlen"] = rule.suppress_prefixlen
     return spec

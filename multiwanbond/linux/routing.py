@@ -4,8 +4,9 @@ Rules are asked in this order; N is a number made from the tunnel's name, M its 
 
     7700  from WAN address               main, without the default route
     7701  from WAN address               table 77NNNNiii: the default route by WAN iii
-    7709  to a bypassed network, or from
+    7708  to a bypassed network, or from
           a bypassed interface         main
+    7709  to a name server's port      table 77NNNN000                    (only with a block)
     7710  not marked M                   main, without the default route     (only a full tunnel)
     7711  not marked M                   table 77NNNN000: default by the tunnel       (as wg-quick)
    32766  everything                     main
@@ -18,6 +19,7 @@ All of it carries our protocol number and a name, table or mark made from the tu
 tunnels live side by side, and `clean_up` finds what a killed daemon left without its help.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2s
@@ -26,7 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from multiwanbond.core.settings import Prefix
-from multiwanbond.errors import PlatformError
+from multiwanbond.errors import PlatformError, PrivilegeError
 
 from .kernel import (
     DEFAULT_METRIC,
@@ -45,9 +47,12 @@ from .wans import FoundWan
 # Chosen by us: before the kernel's own rules (32766), behind those that people number by hand.
 _WAN_SPECIFIC: Final = 7700
 _WAN_DEFAULT: Final = 7701
-_BYPASS: Final = 7709
+_BYPASS: Final = 7708
+_NAME_SERVERS: Final = 7709
 _TUNNEL_SPECIFIC: Final = 7710
 _TUNNEL_DEFAULT: Final = 7711
+_BLOCK: Final = frozenset({_NAME_SERVERS, _TUNNEL_SPECIFIC, _TUNNEL_DEFAULT})
+_EVERYTHING: Final[dict[int, Prefix]] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 _TABLES: Final = 77_000_000
 _TABLES_PER_TUNNEL: Final = 1000
 _NUMBERS: Final = 10_000
@@ -60,6 +65,11 @@ IPv4, before the other interfaces' 256 with IPv6."""
 
 _ALIAS: Final = "multiwanbond"
 _STRICT, _LOOSE = "1", "2"
+_LAST_RESORT: Final = 4_278_198_272
+"""The metric of what holds when nothing else does; behind any that a person or DHCP gives."""
+_UDP, _TCP = 17, 6
+_NAME_SERVICES: Final = ((_UDP, 53), (_TCP, 53), (_TCP, 853))
+"""DNS (RFC 1035) and DNS over TLS (RFC 7858)."""
 
 
 def number_of(tunnel: str) -> int:
@@ -121,9 +131,11 @@ class TunnelRouting:
     def _prepare_ipv6(self, is_wanted: bool) -> None:
         """Let the device have the IPv6 addresses we give it, and no others."""
         conf = f"net/ipv6/conf/{self.tunnel}"
-        # No link-local address: it would send router solicitations into the tunnel for ever.
+        # No link-local address: it would send router solicitations into the tunnel for ever. That
+        # is a nuisance and no more where we may not change it, as in a container.
         if self._kernel.read_sysctl(f"{conf}/addr_gen_mode") is not None:
-            self._kernel.write_sysctl(f"{conf}/addr_gen_mode", "1")
+            with contextlib.suppress(PrivilegeError):
+                self._kernel.write_sysctl(f"{conf}/addr_gen_mode", "1")
         if is_wanted and self._kernel.read_sysctl(f"{conf}/disable_ipv6") == "1":
             self._kernel.write_sysctl(f"{conf}/disable_ipv6", "0")
 
@@ -150,12 +162,16 @@ class TunnelRouting:
 
     def _route_everything(self, prefix: Prefix, undo: Undo) -> None:
         self._add_route(self._tunnel_route(prefix, self._first_table), undo)
+        self._ask_table(prefix.version, undo)
+
+    def _ask_table(self, version: int, undo: Undo) -> None:
+        """Let all but our own packets go by the tunnel's table, unless main is more specific."""
         for priority, table, suppress in (
             (_TUNNEL_SPECIFIC, MAIN_TABLE, 0),
             (_TUNNEL_DEFAULT, self._first_table, None),
         ):
             rule = Rule(
-                version=prefix.version,
+                version=version,
                 priority=priority,
                 table=table,
                 mark=self.mark,
@@ -164,6 +180,38 @@ class TunnelRouting:
                 suppress_prefixlen=suppress,
             )
             self._add_rule(rule, undo)
+
+    def block(self, undo: Undo) -> None:
+        """Refuse what would go by a default route and does not go by the tunnel.
+
+        It holds for both IP versions, for this machine and those behind it, and for questions to
+        name servers in the WANs' own networks. It outlives a daemon that is killed, until
+        `clean_up`. Doing it again is fine.
+        """
+        for version in (4, 6):
+            if version == 6 and not self._has_ipv6():
+                continue
+            refusal = Route(
+                prefix=_EVERYTHING[version],
+                interface="lo",
+                table=self._first_table,
+                metric=_LAST_RESORT,
+                is_refusal=True,
+            )
+            self._add_route(refusal, undo)
+            self._ask_table(version, undo)
+            for transport, port in _NAME_SERVICES:
+                # The mark is only a label: an inverted rule would hold for all that is not both
+                # unmarked and a question. Our own sockets have left by rule 7701 already.
+                rule = Rule(
+                    version=version,
+                    priority=_NAME_SERVERS,
+                    table=self._first_table,
+                    mark=self.mark,
+                    transport=transport,
+                    port=port,
+                )
+                self._add_rule(rule, undo)
 
     def _tunnel_route(self, prefix: Prefix, table: int) -> Route:
         metric = DEFAULT_METRIC[prefix.version]
@@ -212,7 +260,7 @@ class TunnelRouting:
         version = ip_address(found.local_host).version
         table = self._first_table + wan_id
         route = Route(
-            prefix=ip_network("0.0.0.0/0" if version == 4 else "::/0"),
+            prefix=_EVERYTHING[version],
             interface=found.interface,
             table=table,
             gateway=found.gateway,
@@ -260,20 +308,27 @@ class TunnelRouting:
 
     # After a crash
 
-    def clean_up(self) -> list[str]:
+    def clean_up(self, *, keeps_block: bool = False) -> list[str]:
         """Remove all that a daemon of this tunnel left; return what that was, in words.
 
         The caller makes sure that no daemon of this tunnel runs (`lock`).
+
+        Args:
+            keeps_block: leave what `block` did.
         """
+        # The same rules lead into a tunnel that blocks nothing: there they are left over, too.
+        keeps_block = keeps_block and self._is_blocking()
         removed = []
         for rule in self._kernel.tagged_rules():
-            if rule.mark == self.mark:
+            if rule.mark == self.mark and not (keeps_block and rule.priority in _BLOCK):
                 self._kernel.delete_rule(rule)
                 removed.append(str(rule))
         for route in self._kernel.tagged_routes():
             # By its interface only in main: a table is one tunnel's, and an interface of this name
             # may be another tunnel's WAN.
             is_into_tunnel = route.table == MAIN_TABLE and route.interface == self.tunnel
+            if keeps_block and route.is_refusal:
+                continue
             if is_into_tunnel or self._owns_table(route.table):
                 self._kernel.delete_route(route)
                 removed.append(str(route))
@@ -282,6 +337,12 @@ class TunnelRouting:
                 self._kernel.delete_link(link.name)
                 removed.append(f"interface {link.name}")
         return removed + self._sysctls.restore_all()
+
+    def _is_blocking(self) -> bool:
+        return any(
+            route.is_refusal and self._owns_table(route.table)
+            for route in self._kernel.tagged_routes()
+        )
 
     def _owns_table(self, table: int) -> bool:
         return self._first_table <= table < self._first_table + _TABLES_PER_TUNNEL

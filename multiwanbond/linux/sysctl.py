@@ -1,5 +1,6 @@
 """Settings below /proc/sys, and how they are put back even after the daemon was killed."""
 
+import errno
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -34,7 +35,10 @@ def write(key: str, value: str) -> None:
         problem = f"Setting {key} to {value} is not permitted."
         raise PrivilegeError(problem, "Run as root, or give the process CAP_NET_ADMIN.") from exc
     except OSError as exc:
-        raise PlatformError(f"Setting {key} to {value} failed: {exc.strerror}.", remedy) from exc
+        problem = f"Setting {key} to {value} failed: {exc.strerror}."
+        if exc.errno == errno.EROFS:
+            raise PrivilegeError(problem, "Give the container this setting (--sysctl).") from exc
+        raise PlatformError(problem, remedy) from exc
     if (found := read(key)) != value:
         raise PlatformError(f"Setting {key} to {value} left it at {found}.", remedy)
 

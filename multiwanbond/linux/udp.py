@@ -27,6 +27,9 @@ _SOL_UDP: Final = 17
 _UDP_SEGMENT: Final = 103
 _UDP_GRO: Final = 104
 _IP_PKTINFO: Final = 8
+_IP_MTU_DISCOVER: Final = 10
+_IPV6_MTU_DISCOVER: Final = 23
+_PMTUDISC_PROBE: Final = 3
 _SO_BINDTODEVICE: Final = 25
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
@@ -118,6 +121,8 @@ class UdpSocket:
         self._reads = self._datagrams_received = 0
         self._writes = self._datagrams_sent = self._gso_failures = 0
         self._dropped: Counter[int] = Counter()
+        self._refused: dict[Address, int] = {}
+        self._refused_size = 0
 
     @property
     def local(self) -> Address:
@@ -242,7 +247,22 @@ class UdpSocket:
                 dropped += self._send_run(data, size, controls, address)
             else:
                 dropped += self._send_one(data, controls, address)
+            if self._refused_size:
+                self._note_refused(transmit.destination)
         return dropped
+
+    def take_refused(self) -> Mapping[Address, int]:
+        """Return of what size the smallest datagram was that did not fit our own interface.
+
+        By destination, since the last call.
+        """
+        refused, self._refused = self._refused, {}
+        return refused
+
+    def _note_refused(self, destination: Address) -> None:
+        least = min(self._refused_size, self._refused.get(destination, self._refused_size))
+        self._refused[destination] = least
+        self._refused_size = 0
 
     def _destination(self, destination: Address) -> tuple[str, int]:
         if self._is_dual_stack and ":" not in destination.host:
@@ -291,6 +311,8 @@ class UdpSocket:
         code = self._try_send(data, controls, address)
         if code:
             self._dropped[code] += 1
+            if code == errno.EMSGSIZE:
+                self._refused_size = min(len(data), self._refused_size or len(data))
             return 1
         self._datagrams_sent += 1
         return 0
@@ -336,10 +358,22 @@ class UdpSocket:
                     f"Setting the socket mark {mark:#x} is not permitted.",
                     "Run as root, or give the process CAP_NET_ADMIN.",
                 ) from exc
+        self._forbid_fragments()
         self._enlarge(_SO_RCVBUFFORCE, socket.SO_RCVBUF)
         self._enlarge(_SO_SNDBUFFORCE, socket.SO_SNDBUF)
         with suppress(OSError):  # before Linux 5.0 every datagram is a read of its own
             self._socket.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+
+    def _forbid_fragments(self) -> None:
+        """Send every datagram whole or not at all, whatever the kernel believes of the path.
+
+        What passes the path is the core's to find out (RFC 8899): an ICMP message that says so may
+        be forged, or be dropped on the way, and fragments are dropped by many a NAT.
+        """
+        set_option = self._socket.setsockopt
+        set_option(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+        if self.family == socket.AF_INET6:
+            set_option(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
 
     def _bind_to_device(self, device: str) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
 from multiwanbond.errors import PlatformError
@@ -55,7 +56,8 @@ class Uplinks:
         """Return where a configured WAN is for this IP version.
 
         Args:
-            interface: its name, or None to find it by its address.
+            interface: its name, a pattern (`config.notations.WAN_INTERFACE`), or None to find it by
+                its address.
             local_host: its address, or None to take the one the kernel would; of the other IP
                 version it only helps to find the interface.
             version: 4 or 6.
@@ -78,8 +80,12 @@ class Uplinks:
         )
 
     def _link(self, name: str) -> Link:
+        """Return the interface of a name, or the best of those that a pattern fits."""
         if name in self._links:
             return self._links[name]
+        alike = [link for link in self._links.values() if _fits(link, name)]
+        if alike:
+            return min(alike, key=lambda link: (not _is_usable(link), link.name))
         raise PlatformError(
             f"There is no interface {name!r}. Present: {_listed(self._candidates())}.",
             'Set one of these, or plug the modem in and run "mwb check" again.',
@@ -135,6 +141,13 @@ class Uplinks:
 
     def _candidates(self) -> list[str]:
         return [name for name in self._links if name != "lo"]
+
+
+def _fits(link: Link, pattern: str) -> bool:
+    for beginning, known in (("mac:", link.mac), ("driver:", link.driver)):
+        if pattern.startswith(beginning):
+            return known != "" and fnmatchcase(known.lower(), pattern.removeprefix(beginning))
+    return fnmatchcase(link.name, pattern)
 
 
 def _is_usable(link: Link) -> bool:

@@ -79,6 +79,18 @@ class FailingKernel:
             self._kernel.write_sysctl(key, value)
         self._end(fails)
 
+    def set_firewall_table(self, name: str, rules: str) -> None:
+        fails = self._fails_now()
+        if not fails or self._is_done_first:
+            self._kernel.set_firewall_table(name, rules)
+        self._end(fails)
+
+    def delete_firewall_table(self, name: str) -> None:
+        self._kernel.delete_firewall_table(name)
+
+    def firewall_tables(self) -> list[str]:
+        return self._kernel.firewall_tables()
+
     def links(self) -> list[Link]:
         return self._kernel.links()
 

@@ -56,6 +56,20 @@ ROUTES = [
         gateway="fe80::1",
         metric=0,
     ),
+    Route(
+        prefix=ip_network("0.0.0.0/0"),
+        interface="lo",
+        table=77_000_004,
+        metric=4_278_198_272,
+        is_refusal=True,
+    ),
+    Route(
+        prefix=ip_network("::/0"),
+        interface="lo",
+        table=77_000_004,
+        metric=4_278_198_272,
+        is_refusal=True,
+    ),
 ]
 
 RULES = [
@@ -70,6 +84,8 @@ RULES = [
         is_inverted=True,
     ),
     Rule(version=6, priority=7700, table=254, source="fd00::7", suppress_prefixlen=0, mark=7),
+    Rule(version=4, priority=7709, table=77_000_000, mark=7, transport=17, port=53),
+    Rule(version=6, priority=7709, table=77_000_000, mark=7, transport=6, port=853),
 ]
 
 

@@ -108,6 +108,7 @@ def bring_up(kernel: Kernel, open_tun: Callable[[Undo], None], directory: Path, 
     for wan_id, found in enumerate((FIBRE, LTE), 1):
         routing.route_wan(wan_id, found, undo)
     routing.route_wan(1, FIBRE6, undo)
+    routing.block(undo)
     routing.route_tunnel(ROUTES, undo)
     for target in (ip_network("10.60.0.0/16"), ip_network("fd60::/32"), "eth1"):
         routing.bypass(target, undo)
@@ -357,4 +358,41 @@ def test_groups_lead_into_the_tunnel_while_it_is_a_multicast_router(
 
     assert routed == {("224.0.0.0/4", "mwb0"), ("ff00::/8", "mwb0")}
     assert failures == []
+    assert bench.state() == before
+
+
+def test_a_block_outlives_a_killed_daemon_until_it_is_cleaned_up(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.state()
+    routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
+    routing.block(Undo())
+    blocked = bench.state()
+    routing.route_wan(1, FIBRE, Undo())
+
+    TunnelRouting("mwb0", bench.kernel, tmp_path).clean_up(keeps_block=True)
+    kept = bench.state()
+    TunnelRouting("mwb0", bench.kernel, tmp_path).block(Undo())
+    again = bench.state()
+    TunnelRouting("mwb0", bench.kernel, tmp_path).clean_up()
+
+    assert blocked != before
+    assert (kept, again) == (blocked, blocked)
+    assert bench.state() == before
+
+
+def test_keeping_a_block_keeps_nothing_of_a_tunnel_that_blocks_nothing(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.state()
+    routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
+    device = Undo()
+    bench.open_tun(device)
+    routing.configure_tun(ADDRESSES, 1400, Undo())
+    routing.route_tunnel([ip_network("0.0.0.0/0"), ip_network("::/0")], Undo())
+    device.run()
+
+    removed = TunnelRouting("mwb0", bench.kernel, tmp_path).clean_up(keeps_block=True)
+
+    assert removed
     assert bench.state() == before

@@ -221,6 +221,21 @@ async def test_a_dead_link_drops_and_counts_every_datagram(hosts: tuple[Host, Ho
     client.close()
 
 
+async def test_what_no_interface_takes_is_told_by_size_and_destination(
+    hosts: tuple[Host, Host],
+) -> None:
+    client = hosts[0].open_socket()
+    sizes = (65_530, 65_520, 100)
+
+    dropped = client.send_nowait(Transmit(bytes(size), SERVER, wan_id=1) for size in sizes)
+
+    assert dropped == 2
+    assert client.statistics().dropped == {"EMSGSIZE": 2}
+    assert client.take_refused() == {SERVER: 65_520}
+    assert client.take_refused() == {}
+    client.close()
+
+
 async def test_sending_to_nobody_is_no_error(hosts: tuple[Host, Host]) -> None:
     client = hosts[0].open_socket()
 

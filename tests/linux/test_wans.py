@@ -8,7 +8,10 @@ import pytest
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.fake_kernel import FakeKernel
 from multiwanbond.linux.kernel import Route
+from multiwanbond.linux.netlink import Netlink
 from multiwanbond.linux.wans import FoundWan, Uplinks
+
+from .namespaces import namespaces, skip_without_kernel
 
 DHCP, RA = 16, 9  # protocol numbers of other people's routes
 
@@ -157,3 +160,58 @@ def test_an_interface_that_is_down_says_how_to_set_it_up(kernel: FakeKernel) -> 
 
     with pytest.raises(PlatformError, match=r"'eth0' is down.*ip link set eth0 up"):
         locate(kernel, "eth0")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["enx*", "enx0c5b8f27????", "mac:0c:5b:8f:*", "driver:cdc_ether", "mac:0c:5b:8f:27:*"],
+)
+def test_an_interface_is_known_by_a_pattern_of_name_mac_or_driver(
+    kernel: FakeKernel, pattern: str
+) -> None:
+    for name, mac, driver in (
+        ("enx0c5b8f279a64", "0c:5b:8f:27:9a:64", "cdc_ether"),
+        ("enp3s0", "70:85:c2:00:00:01", "igb"),
+    ):
+        kernel.add_link(name, mac=mac, driver=driver)
+        kernel.add_address(name, ip_interface("192.168.9.100/24"))
+
+    assert locate(kernel, pattern).interface == "enx0c5b8f279a64"
+
+
+def test_of_several_that_fit_the_first_that_is_plugged_in_is_taken(kernel: FakeKernel) -> None:
+    for number in range(3):
+        kernel.add_link(f"usb{number}", driver="rndis_host")
+        kernel.add_address(f"usb{number}", ip_interface(f"192.168.4{number}.2/24"))
+    kernel.set_carrier("usb0", is_there=False)
+
+    assert locate(kernel, "driver:rndis*").interface == "usb1"
+
+
+def test_a_pattern_that_fits_nothing_is_named_with_what_is_there(kernel: FakeKernel) -> None:
+    with pytest.raises(
+        PlatformError, match=r"no interface 'mac:aa:\*'\. Present: eth0, lan0, wwan0"
+    ):
+        locate(kernel, "mac:aa:*")
+
+
+def test_an_interface_without_hardware_fits_no_pattern_of_it(kernel: FakeKernel) -> None:
+    with pytest.raises(PlatformError):
+        locate(kernel, "driver:*")
+
+
+@pytest.mark.netns
+def test_the_kernel_tells_the_mac_address() -> None:
+    skip_without_kernel()
+    with namespaces(1) as [namespace]:
+        mac = "0e:5b:8f:27:9a:64"
+        namespace.ip("link", "add", "x0", "address", mac, "type", "veth", "peer", "name", "x1")
+        namespace.ip("address", "add", "192.0.2.7/24", "dev", "x0")
+        namespace.ip("link", "set", "x0", "up")
+        namespace.ip("link", "set", "x1", "up")
+        with namespace.entered():
+            uplinks = Uplinks(Netlink(), tunnel="mwb0")
+
+        found = uplinks.locate(interface="mac:0e:5b:8f:*", local_host=None, version=4)
+
+    assert (found.interface, found.local_host) == ("x0", "192.0.2.7")
