@@ -6,7 +6,9 @@ from typing import Final
 
 from multiwanbond.core.settings import Prefix
 
-from .model import Configuration, Mode, Peer, Wan, is_within
+from .fit_gateway import check_gateway
+from .model import Configuration, Mode, OnFailure, Peer, Wan, is_within
+from .notations import is_numeric
 from .problems import Problems
 
 _LEAST_MTU_IPV6: Final = 1280
@@ -22,6 +24,7 @@ def check_fit(configuration: Configuration, problems: Problems) -> None:
     _check_tunnel(configuration, problems)
     _check_classes(configuration, problems)
     _check_bypass(configuration, problems)
+    check_gateway(configuration, problems)
     if configuration.mode is Mode.CLIENT:
         _check_client(configuration, problems)
 
@@ -143,6 +146,12 @@ def _called(peer: Peer) -> str:
 
 def _check_tunnel(configuration: Configuration, problems: Problems) -> None:
     tunnel = configuration.tunnel
+    if configuration.mode is Mode.SERVER and tunnel.on_failure is OnFailure.BLOCK:
+        problems.add_consequence(
+            "tunnel.on_failure",
+            "is a client's: a server sends nothing by default",
+            "Leave it out",
+        )
     has_ipv6 = any(address.version == 6 for address in tunnel.address)
     if tunnel.mtu is not None and tunnel.mtu < _LEAST_MTU_IPV6 and has_ipv6:
         problems.add_consequence(
@@ -180,6 +189,33 @@ def _check_client(configuration: Configuration, problems: Problems) -> None:
                 "Add the interface it leaves by, such as 'interface: eth0'",
             )
     _check_remotes(configuration, problems)
+    _check_block(configuration, problems)
+
+
+def _check_block(configuration: Configuration, problems: Problems) -> None:
+    """Complain about a block that would block nothing, or the look-up of the server as well."""
+    if configuration.tunnel.on_failure is not OnFailure.BLOCK:
+        return
+    security, routes = configuration.security, configuration.routes
+    if security.peers and not any(route.prefixlen == 0 for route in routes):
+        problems.add_consequence(
+            "tunnel.on_failure",
+            "has nothing to block: no default route leads into the tunnel",
+            "Add 0.0.0.0/0 and ::/0 to the server's allowed_ips, or leave on_failure out",
+            depends_on=("security",),
+        )
+    remotes = {
+        "session.remote_endpoint": configuration.session.remote_endpoint,
+        **{f"wans[{i}].remote_addr": wan.remote_addr for i, wan in enumerate(configuration.wans)},
+    }
+    for key, remote in remotes.items():
+        if remote is not None and not is_numeric(remote.host):
+            problems.add_consequence(
+                key,
+                f"{remote.host!r} could not be looked up while tunnel.on_failure blocks",
+                "Give the server's address instead of its name",
+                depends_on=("tunnel",),
+            )
 
 
 def _check_remotes(configuration: Configuration, problems: Problems) -> None:

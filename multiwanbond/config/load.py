@@ -13,8 +13,10 @@ from multiwanbond.errors import ConfigError, ConfigFileError
 from .convert import Converter
 from .document import LARGEST, read_document
 from .fit import check_fit
-from .model import Configuration, Mode
+from .key_files import how_to_read
+from .model import Configuration, Mode, Peer
 from .origin import Origin
+from .peer_files import directory_of, read_peers
 from .problems import Problems
 
 DEFAULT_FILES: Final = tuple(
@@ -31,7 +33,7 @@ def find_file(candidates: Sequence[Path] = DEFAULT_FILES) -> Path:
 
 
 def load(path: Path, *, mode: Mode | None = None) -> Configuration:
-    """Return the configuration in a file; key files named in it are not read.
+    """Return the configuration in a file, with the peers beside it; key files are not read.
 
     Args:
         path: YAML or JSON.
@@ -40,11 +42,22 @@ def load(path: Path, *, mode: Mode | None = None) -> Configuration:
     Raises:
         ConfigFileError: everything that is wrong with the file.
     """
-    return load_bytes(_read(path), path, mode=mode)
+    peers = list(read_peers(directory_of(path)))
+    return load_bytes(_read(path), path, mode=mode, peers=peers)
 
 
-def load_bytes(data: bytes, path: Path | None = None, *, mode: Mode | None = None) -> Configuration:
-    """Return the configuration in a file's content; `path` is where it came from (see `load`)."""
+def load_bytes(
+    data: bytes,
+    path: Path | None = None,
+    *,
+    mode: Mode | None = None,
+    peers: Sequence[tuple[Peer, Path]] = (),
+) -> Configuration:
+    """Return the configuration in a file's content; `path` is where it came from (see `load`).
+
+    Args:
+        peers: those in files of their own, which come after the file's.
+    """
     origin = Origin(path)
     root = read_document(data, origin)
     if root is None:
@@ -53,9 +66,17 @@ def load_bytes(data: bytes, path: Path | None = None, *, mode: Mode | None = Non
     directory = path.absolute().parent if path is not None else Path.cwd()
     converter = Converter(Configuration, problems, directory=directory)
     configuration = converter.section(root, Configuration, "") or Configuration()
-    origin = Origin(path, converter.marks)
+    security = configuration.security
+    first = len(security.peers)
+    files = {f"security.peers[{first + i}]": file for i, (_, file) in enumerate(peers)}
+    origin = Origin(path, converter.marks, files)
     configuration = dataclasses.replace(
-        configuration, origin=origin, mode=mode or configuration.mode
+        configuration,
+        origin=origin,
+        mode=mode or configuration.mode,
+        security=dataclasses.replace(
+            security, peers=(*security.peers, *(peer for peer, _ in peers))
+        ),
     )
     check_fit(configuration, problems)
     problems.raise_if_any(origin)
@@ -74,9 +95,7 @@ def _read(path: Path) -> bytes:
     except IsADirectoryError as exc:
         raise _unreadable(path, "is a directory.", "Name the file in it.") from exc
     except PermissionError as exc:
-        raise _unreadable(
-            path, "may not be read by you.", "Run the command as root (sudo)."
-        ) from exc
+        raise _unreadable(path, "may not be read by you.", f"{how_to_read(path)}.") from exc
     except (OSError, ValueError) as exc:
         raise _unreadable(
             path, f"cannot be read: {exc}.", "Look at the disk, or name another file with -c."

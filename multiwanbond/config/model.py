@@ -22,6 +22,7 @@ from multiwanbond.core.settings import (
 )
 from multiwanbond.options import Reload, option
 
+from .gateway import Gateway
 from .keys import encode_key
 from .notations import (
     FILE,
@@ -35,6 +36,7 @@ from .notations import (
     NAME,
     PREFIX,
     SOCKET,
+    WAN_INTERFACE,
     HostPort,
     InterfaceAddress,
     IpAddress,
@@ -79,6 +81,13 @@ class CipherWish(Enum):
     CHACHA20_POLY1305 = "chacha20_poly1305"
 
 
+class OnFailure(Enum):
+    """What becomes of traffic for the tunnel while the tunnel leads nowhere."""
+
+    DIRECT = "direct"
+    BLOCK = "block"
+
+
 class Offload(Enum):
     """Whether the kernel may be given, and give us, many packets in one system call."""
 
@@ -100,7 +109,8 @@ class Session(ReorderSettings):
         None,
         notation=HOST_PORT,
         default_doc="none; a client needs it",
-        doc="Host and UDP port of the server. A server does not use it.",
+        doc="Host and UDP port of the server. On the server itself: by which its clients reach it, "
+        "for mwb invite; it may be left out where the server has a public address.",
     )
     multicast_enabled: bool = option(
         False,
@@ -158,10 +168,12 @@ class Wan(WanSettings):
     )
     interface: str | None = option(
         None,
-        notation=INTERFACE_NAME,
+        notation=WAN_INTERFACE,
         reload=Reload.LIVE,
         default_doc="the one that has local_addr",
-        doc="Network interface the WAN leaves by.",
+        doc="Network interface the WAN leaves by: its name, or, where names change with the USB "
+        "port, a pattern of the name (enx*), of the MAC address (mac:0c:5b:8f:*) or of the "
+        "driver (driver:cdc_ether). Of several that fit, the first that is plugged in.",
     )
     local_addr: IpAddress | None = option(
         None,
@@ -228,6 +240,22 @@ class Tunnel:
         default_doc="the peers' allowed_ips",
         doc="Destinations reached through the tunnel; 0.0.0.0/0 and ::/0 together are everything. "
         "[] sets no route.",
+    )
+    dns: tuple[IpAddress, ...] = option(
+        tuple,
+        notation=IP_ADDRESS,
+        reload=Reload.LIVE,
+        default_doc="those the machine asks anyway",
+        doc="Name servers to ask while the bond is connected; best with addresses that are "
+        "reached through the tunnel. Set by systemd-resolved, by resolvconf, or in "
+        "/etc/resolv.conf, and put back afterwards.",
+    )
+    on_failure: OnFailure = option(
+        OnFailure.DIRECT,
+        doc="What happens to everything a client sends by default while the server cannot be "
+        "reached: direct lets it leave by the WANs after five seconds, and come back to the "
+        "tunnel as soon as that works; block refuses it, IPv4, IPv6 and DNS, also that of hosts "
+        "behind the client, and also after the daemon was killed, until it is back or mwb down.",
     )
     mtu: int | None = option(
         None,
@@ -368,6 +396,9 @@ class Configuration:
         reload=Reload.LIVE,
         default_doc="none: everything is treated by what it sends",
         doc="Traffic to be treated in its own way. Each end has a list for what it sends.",
+    )
+    gateway: Gateway = option(
+        Gateway, doc="What this machine does for the hosts behind it, or behind the other end."
     )
     bypass: Bypass = option(Bypass, doc="What stays out of the tunnel, though it leads everywhere.")
     fec: FecSettings = option(FecSettings, doc="Making up for losses without sending again.")

@@ -36,6 +36,12 @@ _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_SOCKET_PATH: Final = 107
 """sun_path less its final zero byte, unix(7)."""
 
+_BEYOND_NAMES: Final = {
+    "mac:": re.compile(r"[0-9a-f:*?]{1,17}"),
+    "driver:": re.compile(r"[a-z0-9_*?-]{1,64}"),
+}
+"""What else than its name an interface can be known by, and how a pattern of that looks."""
+
 # --- chosen by us ----------------------------------------------------------------------------
 
 _LONGEST_NAME: Final = 64
@@ -78,6 +84,15 @@ class Text(Generic[_T]):
     def show(self, value: Any) -> str:
         """Return `value` as an operator would write it."""
         return self.write(value)
+
+
+def is_numeric(host: str) -> bool:
+    """Tell an address from a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _split_port(text: str) -> tuple[str, int]:
@@ -191,6 +206,20 @@ def _read_interface(text: str) -> str:
     return text
 
 
+def _read_wan_interface(text: str) -> str:
+    for beginning, pattern in _BEYOND_NAMES.items():
+        if text.startswith(beginning):
+            if not pattern.fullmatch(text.removeprefix(beginning).lower()):
+                raise NotationError(
+                    f"{text!r} is no pattern of what it names",
+                    "Write it like mac:0c:5b:8f:* or driver:cdc_ether",
+                )
+            return text.lower()
+    wildcards = str.maketrans("*?[]", "abcd")
+    _read_interface(text.translate(wildcards))
+    return text
+
+
 def _read_name(text: str) -> str:
     if not text.isprintable() or len(text) > _LONGEST_NAME:
         raise NotationError(
@@ -234,6 +263,9 @@ INTERFACE_ADDRESS: Final = Text(
 )
 PREFIX: Final = Text(name="a prefix", example="10.77.0.0/24", read=_read_prefix)
 INTERFACE_NAME: Final = Text(name="an interface name", example="eth0", read=_read_interface)
+WAN_INTERFACE: Final = Text(
+    name="an interface name or a pattern", example="wwan0", read=_read_wan_interface
+)
 NAME: Final = Text(name="a name", example="Fibre", read=_read_name)
 KEY: Final = Text(
     name="a key",

@@ -21,6 +21,8 @@ class Origin:
     """None for a configuration made by a program."""
     marks: Mapping[str, Mark] = field(default_factory=dict)
     """By dotted key, such as "wans[1].interface"."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """By dotted key, what stands in a file of its own."""
 
     def mark_of(self, key: str) -> Mark | None:
         """Return the place of `key`, or of the nearest section around it."""
@@ -30,6 +32,9 @@ class Origin:
 
     def where(self, key: str) -> str:
         """Return `file:line:column` of `key`, of the nearest section around it, or the file."""
+        for part, file in self.files.items():
+            if key == part or key.startswith((f"{part}.", f"{part}[")):
+                return str(file)
         mark = self.mark_of(key)
         return self.at(mark) if mark else self._name
 

@@ -1,6 +1,7 @@
 """Whether a daemon can run with a configuration: nothing missing, and the key files read."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +16,7 @@ _MAKE_KEY: Final = (
     'Make one with "mwb keygen -o /etc/multiwanbond/private.key" and add '
     "'private_key_file: /etc/multiwanbond/private.key'"
 )
-_ADD_PEER: Final = {
-    Mode.CLIENT: "Add the server, with its public_key and allowed_ips",
-    Mode.SERVER: "Add each client, with its public_key and allowed_ips",
-    None: "Add the far end, with its public_key and allowed_ips",
-}
+_ADD_PEER: Final = 'Add the server, with its public_key and allowed_ips; or use "mwb join"'
 
 
 def require_runnable(configuration: Configuration) -> Configuration:
@@ -68,19 +65,26 @@ def _key(key: bytes | None, file: Path | None, name: str, problems: Problems) ->
 
 
 def _check_secrecy(configuration: Configuration, problems: Problems) -> None:
-    """Complain about a secret in a configuration that others can read."""
-    path = configuration.origin.path
-    security = configuration.security
-    secrets = {"security.private_key": security.private_key}
+    """Complain about a secret in a file that others can read."""
+    origin, security = configuration.origin, configuration.security
+    seen: set[Path] = set()
+    for key, secret, part in _inline_secrets(security):
+        path = origin.files.get(part, origin.path)
+        if secret is None or path is None or path in seen:
+            continue
+        seen.add(path)
+        try:
+            refuse_if_shared(path, path.stat())
+        except NotationError as exc:
+            problems.add(key, exc.problem, exc.remedy)
+
+
+def _inline_secrets(security: Security) -> Iterator[tuple[str, bytes | None, str]]:
+    """Yield key, secret, and the part of the configuration that may be a file of its own."""
+    yield "security.private_key", security.private_key, "security"
     for index, peer in enumerate(security.peers):
-        secrets[f"security.peers[{index}].preshared_key"] = peer.preshared_key
-    inline = next((key for key, secret in secrets.items() if secret is not None), None)
-    if path is None or inline is None:
-        return
-    try:
-        refuse_if_shared(path, path.stat().st_mode)
-    except NotationError as exc:
-        problems.add(inline, exc.problem, exc.remedy)
+        part = f"security.peers[{index}]"
+        yield f"{part}.preshared_key", peer.preshared_key, part
 
 
 def _check_complete(configuration: Configuration, problems: Problems) -> None:
@@ -99,8 +103,8 @@ def _check_complete(configuration: Configuration, problems: Problems) -> None:
     security = configuration.security
     if security.private_key is None and security.private_key_file is None:
         problems.add("security.private_key_file", "is missing", _MAKE_KEY)
-    if not security.peers:
-        problems.add("security.peers", "there is none", _ADD_PEER[configuration.mode])
+    if not security.peers and configuration.mode is not Mode.SERVER:
+        problems.add("security.peers", "there is none", _ADD_PEER)
     for index, peer in enumerate(security.peers):
         if not peer.allowed_ips:
             problems.add(

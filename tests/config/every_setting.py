@@ -22,6 +22,7 @@ security:
   peers:
     - {{name: laptop, public_key: "{PEER_KEY}", allowed_ips: [10.77.0.2/32]}}
 classes: [{{name: calls}}]
+gateway: {{port_forwards: [{{port: 443, to: 10.77.0.2}}]}}
 plugins: [{{name: prometheus}}]
 """
 VALUES = [each for each in reference.settings() if not each.is_section]

@@ -16,7 +16,7 @@ from multiwanbond.errors import ConfigFileError
 from .files import PEER_KEY, write_key
 
 PROJECT = Path(__file__).parents[2]
-EXAMPLES = sorted((PROJECT / "deploy").glob("*.yaml"))
+EXAMPLES = sorted(set((PROJECT / "deploy").glob("*.yaml")) - {PROJECT / "deploy" / "compose.yaml"})
 README_EXAMPLES = re.findall(r"```yaml\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
 
 
