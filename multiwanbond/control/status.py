@@ -83,6 +83,14 @@ class PathDocument(TrafficDocument):
     capacity_mbit: float
     """What the line is believed to carry to the peer."""
     queue_ms: float
+    mtu: int
+    """Bytes of the largest IP packet that is sent on it."""
+    mtu_state: str
+    """One of assumed, searching, found."""
+    carries_packets: bool
+    """False while they are larger than its MTU allows, and go elsewhere."""
+    black_holes: int
+    """How often the MTU turned out to have become smaller."""
     sent_datagrams: int
     received_datagrams: int
     peer_view: PeerViewDocument | None

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
+from multiwanbond.config.model import OnFailure
 from multiwanbond.control.server import ControlSocket
 from multiwanbond.core.fec.shards import RESERVED
+from multiwanbond.core.pmtu import UDP_IPV4, UDP_IPV6
 from multiwanbond.core.wire import OVERHEAD
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.multicast import MulticastHost
@@ -22,9 +24,6 @@ from .machine import Machine, Network, TunDevice
 from .plan import ClientPlan, Plan, ServerPlan
 from .report import say
 
-UDP_IPV4: Final = 28
-UDP_IPV6: Final = 48
-"""Bytes of UDP and IP header around each datagram."""
 ETHERNET_MTU: Final = 1500
 """Taken for a WAN that is not there yet, and for all interfaces of a server."""
 
@@ -55,7 +54,11 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
     name = plan.tunnel.name
     with Undo() as undo:
         machine.lock(undo)
-        for leftover in machine.clean_up():
+        is_blocking = plan.tunnel.on_failure is OnFailure.BLOCK
+        if is_blocking:
+            # First of all, and over what a killed daemon left: there must be no moment without.
+            machine.block(undo)
+        for leftover in machine.clean_up(keeps_block=is_blocking):
             say(logging.WARNING, f"Removed what an earlier daemon left: {leftover}.")
         mtu = plan.tunnel.mtu or fitting_mtu(plan, machine)
         tun = machine.open_tun(wants_offload=plan.tunnel.wants_offload)

@@ -58,6 +58,7 @@ class Udp(Protocol):
     async def wait_readable(self) -> None: ...
     def receive_nowait(self, limit: int = ..., enough: int = ...) -> list[Received]: ...
     def send_nowait(self, transmits: Iterable[Transmit]) -> int: ...
+    def take_refused(self) -> Mapping[Address, int]: ...
     def statistics(self) -> UdpStatistics: ...
     def close(self) -> None: ...
 
@@ -95,6 +96,8 @@ class Dataplane:
         self._sockets: dict[int, Udp] = {}
         self._nursery: trio.Nursery | None = None
         self._timer = trio.CancelScope()
+        self._refused: list[tuple[int, Address, int]] = []
+        self._turns = trio.lowlevel.ParkingLot()
         self.filters: Filters | None = None
         """What looks at packets on their way; None for nothing."""
         self.undeliverable_packets = 0
@@ -161,6 +164,15 @@ class Dataplane:
                 self.flush()
             else:
                 self._arm(deadline)
+            self._turns.unpark_all()
+
+    async def turn(self) -> None:
+        """Return when the task that keeps time has made a round, which this call brings about.
+
+        The others only ever wait for the kernel to say that there is something to read.
+        """
+        self._timer.deadline = trio.current_time()
+        await self._turns.park()
 
     def _arm(self, deadline: float | None) -> None:
         # Only ever moved forward: moving costs 1.7 µs, and after most batches the deadline has
@@ -176,6 +188,8 @@ class Dataplane:
         # The datagrams live in buffers of the endpoint: each is sent before the next is built.
         for wan_id, transmits in groupby(endpoint.poll_transmit(), _wan_of):
             self._send(wan_id, transmits)
+        if self._refused:
+            self._tell_refused()
         bursts = endpoint.poll_deliver()
         if bursts and self.filters is not None:
             bursts = self.filters.inbound(bursts)
@@ -189,11 +203,25 @@ class Dataplane:
         socket = self._sockets.get(wan_id)
         if socket is not None:
             try:
-                self.unsent_datagrams += socket.send_nowait(transmits)
+                unsent = socket.send_nowait(transmits)
+                if unsent:
+                    self._on_unsent(wan_id, socket, unsent)
             except OSError as exc:
                 self._drop_socket(wan_id, socket, exc)
         # What a broken or missing socket leaves over.
         self.unsent_datagrams += sum(_count_datagrams(transmit) for transmit in transmits)
+
+    def _on_unsent(self, wan_id: int, socket: Udp, count: int) -> None:
+        self.unsent_datagrams += count
+        for destination, octets in socket.take_refused().items():
+            self._refused.append((wan_id, destination, octets))
+
+    def _tell_refused(self) -> None:
+        """Let the endpoint know what our own interfaces are too narrow for."""
+        refused, self._refused = self._refused, []
+        now = trio.current_time()
+        for wan_id, destination, octets in refused:
+            self.endpoint.handle_refused(wan_id, destination, octets, now)
 
     # Sockets come and go with their WANs
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from multiwanbond.config.notations import InterfaceAddress
+from multiwanbond.config.notations import InterfaceAddress, IpAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
 from multiwanbond.errors import PlatformError
+from multiwanbond.linux.gateway import Gateway, GatewayWish
 from multiwanbond.linux.kernel import Kernel
 from multiwanbond.linux.lans import LanFinder
 from multiwanbond.linux.lock import TunnelLock
 from multiwanbond.linux.multicast import MulticastHost, open_routers
+from multiwanbond.linux.name_servers import NameServers
 from multiwanbond.linux.names import resolve
 from multiwanbond.linux.netlink import Netlink
 from multiwanbond.linux.privileges import check_privileges
@@ -47,6 +49,8 @@ class LinuxMachine:
         self._kernel = kernel or Netlink()
         self._directory = directory or run_directory()
         self._routing = TunnelRouting(tunnel, self._kernel, self._directory)
+        self._gateway = Gateway(tunnel, self._kernel, self._directory)
+        self._names = NameServers(tunnel, self._directory)
 
     # The whole
 
@@ -59,9 +63,21 @@ class LinuxMachine:
         lock = TunnelLock(self._tunnel, self._directory)
         undo.push("lock", lock.release)
 
-    def clean_up(self) -> list[str]:
+    def clean_up(self, *, keeps_block: bool = False) -> list[str]:
         """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
-        return self._routing.clean_up()
+        return [
+            *self._names.clean_up(),
+            *self._gateway.clean_up(),
+            *self._routing.clean_up(keeps_block=keeps_block),
+        ]
+
+    def block(self, undo: Undo) -> None:
+        """Refuse what would go by a default route and does not go by the tunnel."""
+        self._routing.block(undo)
+
+    def set_name_servers(self, servers: Sequence[IpAddress], undo: Undo) -> None:
+        """Let names be asked of these servers only."""
+        self._names.set(servers, undo)
 
     # The TUN device
 
@@ -92,6 +108,10 @@ class LinuxMachine:
     def bypass(self, target: Prefix | str, undo: Undo) -> None:
         """Keep packets out of the tunnel that go to a network, or come in by an interface."""
         self._routing.bypass(target, undo)
+
+    def forward(self, wish: GatewayWish, wans: Sequence[str], undo: Undo) -> None:
+        """Do for other hosts what is wished for, and nothing else any more."""
+        self._gateway.apply(wish, wans, undo)
 
     def open_multicast(self, wish: MulticastWish, undo: Undo) -> MulticastHost:
         """Become this host's multicast router, with groups routed into the tunnel."""

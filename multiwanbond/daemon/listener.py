@@ -77,6 +77,10 @@ class Listener:
         """Return what a client's path is called here, where only its number is known."""
         return WanLabel(name=f"path {path_id}", title=f"Path {path_id}")
 
+    def interfaces(self) -> list[str]:
+        """Return no interfaces: a server does not choose among them."""
+        return []
+
     def describe(self) -> list[WanDocument]:
         """Return no WANs: a server's belong to its clients."""
         return []

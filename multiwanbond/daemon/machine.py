@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from socket import AddressFamily
 from typing import Protocol
 
-from multiwanbond.config.notations import InterfaceAddress
+from multiwanbond.config.notations import InterfaceAddress, IpAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
+from multiwanbond.linux.gateway import GatewayWish
 from multiwanbond.linux.multicast import MulticastHost
 from multiwanbond.linux.tun import Offload
 from multiwanbond.linux.undo import Undo
@@ -113,8 +114,18 @@ class Machine(Network, Protocol):
     def lock(self, undo: Undo) -> None:
         """Keep other daemons off this tunnel; PlatformError names the one that has it."""
 
-    def clean_up(self) -> list[str]:
-        """Remove what an earlier daemon left of this tunnel; return what that was, in words."""
+    def clean_up(self, *, keeps_block: bool = False) -> list[str]:
+        """Remove what an earlier daemon left of this tunnel; return what that was, in words.
+
+        Args:
+            keeps_block: leave what `block` did.
+        """
+
+    def block(self, undo: Undo) -> None:
+        """Refuse what would go by a default route and does not go by the tunnel."""
+
+    def set_name_servers(self, servers: Sequence[IpAddress], undo: Undo) -> None:
+        """Let names be asked of these servers only."""
 
     def open_tun(self, *, wants_offload: bool) -> TunDevice:
         """Create the TUN device."""
@@ -140,3 +151,12 @@ class Machine(Network, Protocol):
 
     def bypass(self, target: Prefix | str, undo: Undo) -> None:
         """Keep packets out of the tunnel that go to a network, or come in by an interface."""
+
+    def forward(self, wish: GatewayWish, wans: Sequence[str], undo: Undo) -> None:
+        """Do for other hosts what is wished for, and nothing else any more.
+
+        Args:
+            wish: replaces any earlier one.
+            wans: interfaces that are WANs now.
+            undo: gets the reversals, once.
+        """

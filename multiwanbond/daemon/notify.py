@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import trio
@@ -27,11 +27,18 @@ class Notifier:
         """Say that an orderly end has begun."""
         self._send("STOPPING=1")
 
-    async def feed_watchdog(self) -> None:
-        """Show, until cancelled, that the loop that moves packets still turns."""
+    async def feed_watchdog(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Show, until cancelled, that the loop that moves packets still turns.
+
+        Args:
+            turn: returns when that loop has made a round. While it does not, nothing is fed, and
+                systemd starts the daemon anew. One thread runs everything, so a task that never
+                gives way stops us in any case; but one that waits for what never comes would not.
+        """
         if not self._address or self.watchdog_interval is None:
             return
         while True:
+            await turn()
             self._send("WATCHDOG=1")
             # Twice as often as needed, as sd_watchdog_enabled(3) recommends.
             await trio.sleep(self.watchdog_interval / 2)

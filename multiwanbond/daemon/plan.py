@@ -5,8 +5,16 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-from multiwanbond.config.model import CipherWish, Configuration, Mode, Offload, Peer, Wan
-from multiwanbond.config.notations import HostPort, InterfaceAddress
+from multiwanbond.config.model import (
+    CipherWish,
+    Configuration,
+    Mode,
+    Offload,
+    OnFailure,
+    Peer,
+    Wan,
+)
+from multiwanbond.config.notations import HostPort, InterfaceAddress, IpAddress
 from multiwanbond.config.traffic import Class
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.handshake import MAX_COST
@@ -21,6 +29,7 @@ from multiwanbond.core.settings import (
     TrafficClass,
     WanSettings,
 )
+from multiwanbond.linux.gateway import GatewayWish
 from multiwanbond.plugins import registry
 
 from .machine import MulticastWish, PlaceWish, WanWish
@@ -49,6 +58,9 @@ class TunnelPlan:
     """None: what fits through the WANs."""
     routes: tuple[Prefix, ...]
     wants_offload: bool
+    dns: tuple[IpAddress, ...] = ()
+    """Name servers to ask while the bond is connected."""
+    on_failure: OnFailure = OnFailure.DIRECT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,7 @@ class Plan:
     tunnel: TunnelPlan
     control_socket: Path
     endpoint: EndpointSettings
+    gateway: GatewayWish
     multicast: MulticastWish | None = None
     """None: no multicast."""
     plugins: tuple[registry.Wanted, ...] = ()
@@ -114,15 +127,30 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
             mtu=tunnel.mtu,
             routes=configuration.routes,
             wants_offload=tunnel.offload is not Offload.OFF,
+            dns=tunnel.dns,
+            on_failure=tunnel.on_failure,
         ),
         control_socket=configuration.control_socket,
         endpoint=_endpoint(configuration, costs),
+        gateway=_gateway(configuration),
         multicast=_multicast(configuration),
         plugins=registry.wanted(configuration),
         bypass=_bypass(configuration),
         class_places=tuple(
             PlaceWish(domains=each.domains, devices=each.devices) for each in configuration.classes
         ),
+    )
+
+
+def _gateway(configuration: Configuration) -> GatewayWish:
+    wanted = configuration.gateway
+    return GatewayWish(
+        is_server=configuration.mode is Mode.SERVER,
+        forward=wanted.forward,
+        masquerade=wanted.masquerade,
+        client_to_client=wanted.client_to_client,
+        port_forwards=wanted.port_forwards,
+        addresses=configuration.tunnel.address,
     )
 
 

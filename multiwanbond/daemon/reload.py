@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import trio
@@ -13,9 +12,7 @@ from multiwanbond.control.status import ReloadDocument, ReloadOutcome
 from multiwanbond.core.settings import CipherCosts
 from multiwanbond.errors import ConfigFileError, MultiWanBondError, PlatformError
 
-from .bring_up import fitting_mtu
-from .machine import Machine
-from .plan import ClientPlan, Plan, plan_for
+from .plan import Plan, plan_for
 from .report import say
 
 Apply = Callable[[Plan], Awaitable[None]]
@@ -88,28 +85,3 @@ def _report(outcome: ReloadOutcome, file: str, lines: Sequence[str]) -> None:
             say(logging.ERROR, f"Reload of {file} refused; everything stays as it was:")
             for line in lines:
                 say(logging.ERROR, line)
-
-
-def require_room(old: Plan, new: Plan, mtu: int, machine: Machine) -> None:
-    """Return if the tunnel's packets fit through the WANs that come; to be called in a thread.
-
-    The other end was told the MTU when the bond opened, and would go on sending packets of it.
-
-    Raises:
-        PlatformError: they do not.
-    """
-    before, after = old.role, new.role
-    if not isinstance(before, ClientPlan) or not isinstance(after, ClientPlan):
-        return
-    added = tuple(wan for wan in after.wans if wan not in before.wans)
-    is_discovery_new = after.discovery is not None and before.discovery is None
-    if new.tunnel.mtu is not None or not (added or is_discovery_new):
-        return
-    room = fitting_mtu(replace(new, role=replace(after, wans=added)), machine)
-    if room < mtu:
-        names = ", ".join(wish.name for wish, _ in added) or "those with a default route"
-        raise PlatformError(
-            f"wans: of the tunnel's packets of {mtu} bytes, only {room} would fit through the WANs "
-            f"that are added ({names}).",
-            'Restart the tunnel ("mwb down", then "mwb up"), which then has a smaller MTU.',
-        )

@@ -6,12 +6,12 @@ A line is a sentence for people, then fields by their common names for machines:
 """
 
 import logging
-import os
 import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final, NamedTuple, assert_never
 
 from multiwanbond.core.events import (
@@ -20,11 +20,13 @@ from multiwanbond.core.events import (
     CloseReason,
     Event,
     GroupsChanged,
+    MtuChanged,
     PathAddressChanged,
     PathRemoved,
     PathStateChanged,
 )
 from multiwanbond.core.path_state import PathState
+from multiwanbond.linux.journal import is_read_by_journal, prioritised
 from multiwanbond.plugins.api import Alert, Severity
 
 _log: Final = logging.getLogger("multiwanbond")
@@ -55,11 +57,11 @@ def fingerprint(public_key: bytes) -> str:
 def start_logging(level: int = logging.INFO) -> None:
     """Log to stderr: with the time, or for the journal (which has its own) with a priority."""
     handler = logging.StreamHandler(sys.stderr)
-    is_journal = "JOURNAL_STREAM" in os.environ
-    handler.setFormatter(_PrioritisedLines() if is_journal else _TimedLines())
+    handler.setFormatter(_PrioritisedLines() if is_read_by_journal() else _TimedLines())
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
+    sys.excepthook = _log_crash
 
 
 def say(level: int, message: str, **fields: object) -> None:
@@ -123,6 +125,10 @@ class Report:
             case PathRemoved():
                 text = f"{self._subject(event.path_id)} of {event.peer} has left the bond."
                 return Line("path_removed", logging.INFO, text, self._fields(event))
+            case MtuChanged():
+                text = f"Packets to {event.peer} may have {event.inner_mtu} bytes from now on."
+                fields: dict[str, object] = {"peer": event.peer, "mtu": event.inner_mtu}
+                return Line("mtu_changed", logging.INFO, text, fields)
             case GroupsChanged():
                 text = f"The peers want {len(event.groups)} multicast groups."
                 return Line("multicast_groups", logging.DEBUG, text, {})
@@ -179,16 +185,12 @@ class _TimedLines(logging.Formatter):
 
 
 class _PrioritisedLines(logging.Formatter):
-    """Lines as sd-daemon(3) reads them: <4> is a warning; the journal adds the time."""
-
-    _PRIORITIES: Final = {
-        logging.DEBUG: 7,
-        logging.INFO: 6,
-        logging.WARNING: 4,
-        logging.ERROR: 3,
-        logging.CRITICAL: 2,
-    }
-
     def format(self, record: logging.LogRecord) -> str:
-        priority = self._PRIORITIES.get(record.levelno, 6)
-        return f"<{priority}>{super().format(record)}"
+        return prioritised(super().format(record), record.levelno)
+
+
+def _log_crash(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Log what nobody was prepared for, so that it is found among the errors."""
+    _log.critical("The daemon ends by a fault of ours.", exc_info=(kind, error, trace))

@@ -19,24 +19,32 @@ from multiwanbond.control.server import ControlServer
 from multiwanbond.control.status import JsonObject, ReloadDocument, StatusDocument
 from multiwanbond.core import segments
 from multiwanbond.core.endpoint import Endpoint
-from multiwanbond.core.events import BondOpened, Event, GroupsChanged
-from multiwanbond.core.settings import EndpointSettings, Prefix
+from multiwanbond.core.events import (
+    BondClosed,
+    BondOpened,
+    CloseReason,
+    Event,
+    GroupsChanged,
+    MtuChanged,
+)
+from multiwanbond.core.settings import EndpointSettings
 from multiwanbond.errors import ControlError
 from multiwanbond.plugins.host import PluginHost
 
 from .bring_up import BroughtUp
 from .bypass import Bypass
 from .dataplane import Dataplane
+from .gateway import Gateway
 from .listener import Listener
 from .machine import Machine
 from .multicast import MulticastRouting
 from .notify import Notifier
 from .places import Places, placed
 from .plan import ClientPlan, Plan, ServerPlan
-from .reload import Reloader, require_room
+from .reload import Reloader
 from .report import Report, alert_of, say
-from .routes import Routes
 from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_plugin, describe_sockets
+from .steering import Steering
 from .wans import Wans
 
 
@@ -60,9 +68,9 @@ class Tunnel:
         self._reloader = reloader
         self._started_at = trio.current_time()
         self._is_stopped = trio.Event()
-        self._is_routed = False
-        self._routing = trio.Lock()
         self._mtu = standing.mtu
+        self._peer_mtus: dict[str, int] = {}
+        self._mtu_wanted = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._rates = RateMeter()
         self._places = Places(machine, self._on_places_changed)
@@ -79,12 +87,15 @@ class Tunnel:
         # Closed in this order at the end: no socket, no more need for a route.
         standing.undo.push("routes of the WANs", self.sockets.close)
         standing.undo.push("sockets", self.dataplane.detach_all)
-        self._routes: Routes[Prefix] = Routes(
-            "routes into the tunnel",
-            lambda prefix, undo: machine.route_tunnel([prefix], undo),
+        self._steering = Steering(
+            plan.tunnel,
+            machine,
             standing.undo,
+            is_connected=self._is_connected,
+            wait_address=self.sockets.wait_address,
         )
         self._bypass = Bypass(plan.bypass, machine, self._places, standing.undo)
+        self._gateway = Gateway(plan.gateway, machine, self.sockets.interfaces, standing.undo)
         self._want_places()
         self._multicast = self._make_multicast()
 
@@ -131,11 +142,13 @@ class Tunnel:
             nursery.start_soon(ControlServer(self._standing.control, self._answer).run)
             nursery.start_soon(self._places.run)
             nursery.start_soon(self._bypass.run)
-            nursery.start_soon(self._route)
+            await nursery.start(self._gateway.run)
+            nursery.start_soon(self._steering.run)
             if self._multicast is not None:
                 nursery.start_soon(self._carry_multicast, self._multicast)
             nursery.start_soon(self._sample_rates)
-            nursery.start_soon(self._notifier.feed_watchdog)
+            nursery.start_soon(self._follow_mtu)
+            nursery.start_soon(self._notifier.feed_watchdog, self.dataplane.turn)
             self._say_ready()
             task_status.started()
             await self._is_stopped.wait()
@@ -146,12 +159,11 @@ class Tunnel:
         """Begin an orderly end."""
         self._is_stopped.set()
 
-    async def _route(self) -> None:
-        """Send traffic into the tunnel as soon as the server's address is known."""
-        await self.sockets.wait_address()
-        async with self._routing:
-            await trio.to_thread.run_sync(self._routes.add, self.plan.tunnel.routes)
-            self._is_routed = True
+    def _is_connected(self) -> bool:
+        """True while the bond carries traffic; a server is there for whoever calls."""
+        if isinstance(self.plan.role, ServerPlan):
+            return True
+        return any(peer.is_connected for peer in self.endpoint.statistics().peers)
 
     # Another plan
 
@@ -174,21 +186,19 @@ class Tunnel:
         Raises:
             PlatformError: the machine cannot follow; nothing has changed.
         """
-        async with self._routing:
-            mtu = self._standing.mtu
-            await trio.to_thread.run_sync(require_room, self.plan, plan, mtu, self._machine)
-            if self._is_routed:
-                await trio.to_thread.run_sync(self._routes.add, plan.tunnel.routes)
-            # Up to here all can be taken back; from here on nothing fails.
-            self.plan = plan
-            self._want_places()
-            self.endpoint.reconfigure(self._settings(), trio.current_time())
-            self.dataplane.flush()
-            self._reconfigure_sockets()
-            self._use_plugins()
-            self._bypass.reconfigure(plan.bypass)
-            with trio.CancelScope(shield=True):
-                await self._drop_routes()
+        await self._steering.reconfigure(plan.tunnel, lambda: self._follow(plan))
+
+    async def _follow(self, plan: Plan) -> None:
+        """Do what cannot fail any more."""
+        self.plan = plan
+        self._want_places()
+        self.endpoint.reconfigure(self._settings(), trio.current_time())
+        self.dataplane.flush()
+        self._reconfigure_sockets()
+        self._use_plugins()
+        self._bypass.reconfigure(plan.bypass)
+        self._gateway.reconfigure(plan.gateway)
+        await trio.lowlevel.checkpoint()
 
     def _reconfigure_sockets(self) -> None:
         role, sockets = self.plan.role, self.sockets
@@ -199,37 +209,48 @@ class Tunnel:
             assert isinstance(role, ServerPlan)
             sockets.reconfigure(role)
 
-    async def _drop_routes(self) -> None:
-        for failure in await trio.to_thread.run_sync(
-            self._routes.keep_only, self.plan.tunnel.routes
-        ):
-            say(logging.WARNING, f"Could not undo {failure}.")
-
     def _use_plugins(self) -> None:
         self.plugins.use(self.plan.plugins)
         # None, so that without filters a packet costs no call.
         self.dataplane.filters = self.plugins.filters or None
 
     def _on_event(self, event: Event) -> None:
+        self._steering.on_change()
         line = self._report.on_event(event)
         if line.level > logging.DEBUG:
             self.plugins.alert(alert_of(line, tunnel=self.plan.tunnel.name))
         if isinstance(event, GroupsChanged) and self._multicast is not None:
             self._multicast.on_groups_changed(event.groups)
-        if isinstance(event, BondOpened) and event.inner_mtu < self._mtu:
-            assert self._nursery is not None
-            self._mtu = event.inner_mtu
-            self._nursery.start_soon(self._narrow, event.inner_mtu)
+        self._note_mtu(event)
 
-    async def _narrow(self, mtu: int) -> None:
-        """Follow a peer behind narrower lines: what it cannot carry should not be sent to it.
+    def _note_mtu(self, event: Event) -> None:
+        """Keep what each peer's paths carry; one that is gone narrows nobody."""
+        match event:
+            case BondOpened() | MtuChanged():
+                self._peer_mtus[event.peer] = event.inner_mtu
+            case BondClosed() if event.reason is not CloseReason.REPLACED:
+                self._peer_mtus.pop(event.peer, None)
+            case _:
+                return
+        self._mtu_wanted.set()
 
-        A server's interface follows the narrowest of its clients. The others lose a percent by
-        it; a packet too large for one of them would be lost entirely.
+    async def _follow_mtu(self) -> None:
+        """Let the interface have the MTU of the peer behind the narrowest lines.
+
+        Of several clients the others lose a percent by it; a packet too large for one of them would
+        be lost entirely. The kernel tells senders inside (ICMP "fragmentation needed", "packet too
+        big"), and its own TCP at once.
         """
-        name = self.plan.tunnel.name
-        await trio.to_thread.run_sync(self._machine.set_mtu, mtu)
-        say(logging.INFO, f"The MTU of {name} is now {mtu}, as the peer has it.", mtu=mtu)
+        while True:
+            await self._mtu_wanted.wait()
+            self._mtu_wanted = trio.Event()
+            mtu = min([self._standing.mtu, *self._peer_mtus.values()])
+            if mtu == self._mtu:
+                continue
+            self._mtu = mtu
+            await trio.to_thread.run_sync(self._machine.set_mtu, mtu)
+            name = self.plan.tunnel.name
+            say(logging.INFO, f"The MTU of {name} is now {mtu}, as the lines have it.", mtu=mtu)
 
     async def _sample_rates(self) -> None:
         while True:
@@ -273,15 +294,13 @@ class Tunnel:
         now = trio.current_time()
         counted = self.endpoint.statistics()
         standing, tunnel = self._standing, self.plan.tunnel
-        is_server = isinstance(self.plan.role, ServerPlan)
-        has_way = is_server or any(peer.is_connected for peer in counted.peers)
         return {
             "version": __version__,
             "pid": os.getpid(),
             "config": self._reloader.file if self._reloader else None,
             "mode": self.plan.mode.value,
             "uptime_s": round(now - self._started_at, 1),
-            "is_ready": has_way and self._is_routed,
+            "is_ready": self._is_connected() and self._steering.is_steering,
             "is_compiled": segments.COMPILED is not None,
             "tunnel": {
                 "name": tunnel.name,

@@ -15,7 +15,7 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
-from multiwanbond.config.notations import HostPort
+from multiwanbond.config.notations import HostPort, is_numeric
 from multiwanbond.control.status import WanDocument
 from multiwanbond.core.datagram import Address, LinkDown, LinkLeaving, LinkUp
 from multiwanbond.core.path_state import PathState
@@ -207,6 +207,10 @@ class Wans:
         interface = wan.found.interface if wan.found else wan.wish.interface
         return WanLabel(name=wan.wish.name, title=f"WAN {wan.wish.name}", interface=interface)
 
+    def interfaces(self) -> list[str]:
+        """Return the interfaces that are used as WANs now."""
+        return [wan.found.interface for wan in self._wans.values() if wan.found is not None]
+
     def describe(self) -> list[WanDocument]:
         """Return every WAN as the status document shows it."""
         return [
@@ -390,7 +394,7 @@ class Wans:
             PlatformError: nothing is known, and the name does not resolve.
         """
         remote = wan.remote
-        if _is_numeric(remote.host):
+        if is_numeric(remote.host):
             wan.candidates = [Address(remote.host, remote.port)]
         elif self._is_lookup_due(wan):
             addresses: list[Address] = []
@@ -427,11 +431,3 @@ class Wans:
 
 def _discovered(wan_id: int, interface: str) -> WanWish:
     return WanWish(id=wan_id, name=interface, interface=interface)
-
-
-def _is_numeric(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

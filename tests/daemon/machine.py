@@ -7,12 +7,14 @@ from socket import AddressFamily
 
 import trio
 
-from multiwanbond.config.notations import InterfaceAddress
+from multiwanbond.config.gateway import Forward
+from multiwanbond.config.notations import InterfaceAddress, IpAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.core.settings import Prefix
 from multiwanbond.daemon.machine import MulticastWish, WanWish
 from multiwanbond.errors import PlatformError
 from multiwanbond.linux.fake import FakeHost, FakeTun, FakeUdpSocket
+from multiwanbond.linux.gateway import GatewayWish
 from multiwanbond.linux.multicast import MulticastHost
 from multiwanbond.linux.undo import Undo
 from multiwanbond.linux.wans import FoundWan
@@ -74,7 +76,13 @@ class FakeMachine:
     def lock(self, undo: Undo) -> None:
         self._change("lock mwb0", undo)
 
-    def clean_up(self) -> list[str]:
+    def block(self, undo: Undo) -> None:
+        self._change("block", undo)
+
+    def set_name_servers(self, servers: Sequence[IpAddress], undo: Undo) -> None:
+        self._change(f"names from {', '.join(map(str, servers))}", undo)
+
+    def clean_up(self, *, keeps_block: bool = False) -> list[str]:
         self._step("clean up")
         found, self.leftovers = self.leftovers, []
         return found
@@ -108,6 +116,10 @@ class FakeMachine:
 
     def bypass(self, target: Prefix | str, undo: Undo) -> None:
         self._change(f"bypass {target}", undo)
+
+    def forward(self, wish: GatewayWish, wans: Sequence[str], undo: Undo) -> None:
+        if wish.is_server or wish.forward is Forward.ON:
+            self._change(f"forward for {','.join(wans) or 'clients'}", undo)
 
     def discover(self) -> list[FoundWan]:
         self._step("discover")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import trio
 
+from multiwanbond.config.gateway import Forward
+from multiwanbond.config.model import OnFailure
 from multiwanbond.config.notations import HostPort
 from multiwanbond.core.burst import Burst
 from multiwanbond.core.datagram import Address
@@ -14,6 +16,7 @@ from multiwanbond.daemon.machine import WanWish
 from multiwanbond.daemon.plan import ClientPlan, Plan, ServerPlan, TunnelPlan
 from multiwanbond.daemon.tunnel import Tunnel
 from multiwanbond.linux.fake import FakeNetwork
+from multiwanbond.linux.gateway import GatewayWish
 from tests.core.pair import settings
 
 from .machine import FakeMachine
@@ -34,6 +37,7 @@ def client_plan(
     wishes: Sequence[WanWish] = WISHES,
     remote: HostPort = REMOTE,
     is_discovering: bool = False,
+    on_failure: OnFailure = OnFailure.DIRECT,
 ) -> Plan:
     """A client with two WANs and a full tunnel."""
     return Plan(
@@ -47,9 +51,11 @@ def client_plan(
             mtu=None,
             routes=(ip_network("0.0.0.0/0"),),
             wants_offload=True,
+            on_failure=on_failure,
         ),
         control_socket=folder / "client.sock",
         endpoint=settings(is_client=True, wan_count=2),
+        gateway=gateway(is_server=False),
     )
 
 
@@ -66,6 +72,19 @@ def server_plan(folder: Path) -> Plan:
         ),
         control_socket=folder / "server.sock",
         endpoint=settings(is_client=False),
+        gateway=gateway(is_server=True),
+    )
+
+
+def gateway(*, is_server: bool, forward: Forward = Forward.AUTO) -> GatewayWish:
+    """What is done for others if nothing is configured."""
+    return GatewayWish(
+        is_server=is_server,
+        forward=forward,
+        masquerade=True,
+        client_to_client=False,
+        port_forwards=(),
+        addresses=(ip_interface("10.77.0.1/24" if is_server else "10.77.0.2/24"),),
     )
 
 

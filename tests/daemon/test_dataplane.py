@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from socket import AF_INET
 
 import pytest
@@ -201,6 +201,22 @@ async def test_a_tun_device_that_takes_nothing_is_counted(
     assert sites.server.delivered == []
 
 
+async def test_what_an_interface_is_too_narrow_for_is_soon_not_sent_any_more(
+    sites: Sites, autojump_clock: MockClock
+) -> None:
+    endpoint = sites.client.dataplane.endpoint
+    await trio.sleep(2.0)
+
+    sites.client_host.mtu = 1400
+    sites.client.tun.feed([Burst(udp_packet(bytes(1380)))])
+    await trio.sleep(2.0)
+
+    peer = endpoint.statistics().peers[0]
+
+    assert 1400 in {path.mtu for path in peer.paths}
+    assert peer.inner_mtu == 1340
+
+
 class BrokenSocket:
     """A socket that fails in a way no network can cause."""
 
@@ -218,6 +234,9 @@ class BrokenSocket:
 
     def send_nowait(self, transmits: Iterable[Transmit]) -> int:
         raise OSError(errno.EBADF, "bad file descriptor")
+
+    def take_refused(self) -> Mapping[Address, int]:
+        return {}
 
     def statistics(self) -> UdpStatistics:
         return UdpStatistics(
@@ -261,3 +280,18 @@ async def test_a_socket_that_fails_to_send_leaves_the_other_wan_working(
     assert [wan_id for wan_id, _ in sites.client.broken] == [1]
     assert sites.client.dataplane.unsent_datagrams > 0
     assert sites.server.delivered[-1] == udp_packet(bytes([99]) * 8)
+
+
+async def test_a_turn_is_seen_only_while_the_loop_makes_rounds(
+    sites: Sites, autojump_clock: MockClock
+) -> None:
+    idle = Site(is_client=True)
+
+    with trio.fail_after(0.001):
+        for _ in range(3):
+            await sites.client.dataplane.turn()
+    with trio.move_on_after(60) as limit:
+        await idle.dataplane.turn()  # does not run
+
+    assert limit.cancelled_caught
+    assert sites.are_all_paths_up()

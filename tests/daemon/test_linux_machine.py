@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from multiwanbond.config.model import OnFailure
 from multiwanbond.config.notations import InterfaceAddress
 from multiwanbond.core.datagram import Address
 from multiwanbond.daemon.app import run_daemon
@@ -133,13 +134,14 @@ class HalfFakeMachine(LinuxMachine):
 async def start_and_stop(machine: HalfFakeMachine, folder: Path) -> None:
     """Run a client until a write has failed, or all of it stands; then stop it."""
     async with trio.open_nursery() as nursery:
-        tunnel = await nursery.start(run_daemon, client_plan(folder), machine)
+        plan = client_plan(folder, on_failure=OnFailure.BLOCK)  # which changes most
+        tunnel = await nursery.start(run_daemon, plan, machine)
         await wait_until(lambda: machine.kernel.has_failed or _stands(machine.kernel))
         tunnel.stop()
 
 
 def _stands(kernel: FakeKernel) -> bool:
-    return len(kernel.tagged_routes()) == 3 and len(kernel.tagged_rules()) == 6
+    return len(kernel.tagged_routes()) == 5 and len(kernel.tagged_rules()) == 14
 
 
 @pytest.mark.parametrize("is_done_all_the_same", [False, True])

@@ -186,7 +186,7 @@ async def test_the_service_manager_hears_all_it_asked_for(
 
         notifier.ready("client, tunnel mwb0")
         with trio.move_on_after(1.5):
-            await notifier.feed_watchdog()
+            await notifier.feed_watchdog(trio.lowlevel.checkpoint)
         notifier.stopping()
 
         assert [manager.recv(200) for _ in range(4)] == [
@@ -195,6 +195,30 @@ async def test_the_service_manager_hears_all_it_asked_for(
             b"WATCHDOG=1",
             b"STOPPING=1",
         ]
+
+
+async def test_the_watchdog_is_not_fed_while_the_loop_that_moves_packets_hangs(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    rounds = 0
+
+    async def turn() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 3:
+            await trio.sleep_forever()
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "2000000"})
+
+        with trio.move_on_after(60):
+            await notifier.feed_watchdog(turn)
+
+        assert [manager.recv(200) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+        with pytest.raises(BlockingIOError):
+            manager.recv(200)
 
 
 def test_an_abstract_notify_socket_is_understood() -> None:
@@ -213,7 +237,7 @@ async def test_without_a_service_manager_nothing_is_said_and_nothing_waits() -> 
 
     notifier.ready("")
     with trio.fail_after(5):
-        await notifier.feed_watchdog()
+        await notifier.feed_watchdog(trio.lowlevel.checkpoint)
 
 
 def test_a_watchdog_meant_for_another_process_is_not_fed() -> None:

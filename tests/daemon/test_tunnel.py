@@ -4,17 +4,20 @@ Real sockets serve the control commands, so time is real here and limits are gen
 """
 
 import errno
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from socket import AF_INET
 
 import pytest
 import trio
 
+from multiwanbond.config.model import OnFailure
 from multiwanbond.config.notations import HostPort
 from multiwanbond.control.client import ask
 from multiwanbond.control.protocol import Command
 from multiwanbond.core.datagram import Address
-from multiwanbond.daemon import listener, wans
+from multiwanbond.daemon import listener, steering, wans
 from multiwanbond.daemon.app import run_daemon
 from multiwanbond.errors import PlatformError
 from tests.core.pair import udp_packet
@@ -41,21 +44,55 @@ async def test_packets_travel_between_two_daemons(sites: Sites, nursery: trio.Nu
     await wait_until(lambda: client.status()["is_ready"])
 
 
-async def test_the_full_tunnel_is_routed_once_the_server_is_known(
+async def test_the_full_tunnel_is_routed_once_the_server_answers(
     sites: Sites, nursery: trio.Nursery
 ) -> None:
     remote = HostPort("vps.example.net", SERVER.port)
     client = await sites.start_client(nursery, client_plan(sites.folder, remote=remote))
-    await wait_until(lambda: sites.client.log.count("resolve vps.example.net") > 2)
-    routed_early = "route 0.0.0.0/0" in sites.client.standing
-
     sites.client.names["vps.example.net"] = [SERVER]
-    await wait_until(lambda: "route 0.0.0.0/0" in sites.client.standing)
-
-    assert not routed_early
     await wait_until(
         lambda: [wan["waiting_for"] for wan in client.status()["wans"]] == [None, None]
     )
+    routed_early = "route 0.0.0.0/0" in sites.client.standing
+
+    await sites.start_server(nursery)
+    await wait_until(lambda: "route 0.0.0.0/0" in sites.client.standing)
+
+    assert not routed_early
+    await wait_until(lambda: client.status()["is_ready"])
+
+
+async def test_everything_leaves_by_the_wans_while_the_server_is_away_for_long(
+    sites: Sites, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "PATIENCE", 0.3)
+    server = await sites.start_server(nursery)
+    plan = client_plan(sites.folder)
+    plan = replace(plan, tunnel=replace(plan.tunnel, dns=(ip_address("10.77.0.1"),)))
+    client = await sites.start_client(nursery, plan)
+    steered = {"route 0.0.0.0/0", "names from 10.77.0.1"}
+    await wait_until(lambda: steered <= set(sites.client.standing))
+
+    server.stop()
+    await wait_until(lambda: not steered & set(sites.client.standing))
+    is_ready_without = client.status()["is_ready"]
+    await sites.start_server(nursery)
+    await wait_until(lambda: steered <= set(sites.client.standing))
+
+    assert not is_ready_without
+
+
+async def test_a_block_comes_first_and_goes_last(sites: Sites, nursery: trio.Nursery) -> None:
+    plan = client_plan(sites.folder, on_failure=OnFailure.BLOCK)
+
+    client = await sites.start_client(nursery, plan)
+    await wait_until(lambda: "route 0.0.0.0/0" in sites.client.standing)
+    client.stop()
+    await wait_until(lambda: sites.client.standing == [])
+
+    done = [entry for entry in sites.client.log if entry not in {"check", "discover"}]
+    assert done[:3] == ["lock mwb0", "block", "clean up"]
+    assert done[-2:] == ["undo block", "undo lock mwb0"]
 
 
 async def test_a_name_that_does_not_resolve_is_what_the_wans_wait_for(
@@ -232,7 +269,7 @@ async def test_a_route_that_fails_ends_the_daemon_and_takes_everything_back(site
     sites.client.fails_at = "route"
 
     with trio.fail_after(10), pytest.raises(PlatformError, match=r"route 0\.0\.0\.0/0 failed"):
-        await run_daemon(client_plan(sites.folder), sites.client)
+        await run_daemon(client_plan(sites.folder, on_failure=OnFailure.BLOCK), sites.client)
 
     assert sites.client.standing == []
     assert sites.client.host.sockets == []
