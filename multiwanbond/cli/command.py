@@ -14,6 +14,11 @@ from multiwanbond import __version__
 from multiwanbond.errors import LocalProtocolError, MultiWanBondError, UsageError
 
 VERBS: Final = {
+    "init": "set this machine up, after a few questions",
+    "join": "make this machine a client, by a server's invitation",
+    "invite": "add a client to this server",
+    "revoke": "take a client out of this server",
+    "clients": "list the clients of this server",
     "up": "start a tunnel and wait until it is connected",
     "down": "stop a tunnel and clean up",
     "reload": "let a running tunnel follow its changed file",
@@ -21,6 +26,7 @@ VERBS: Final = {
     "top": "watch a running tunnel",
     "run": "run a tunnel in the foreground",
     "check": "say what is wrong with the configuration, or what it means",
+    "doctor": "look for what keeps the tunnel from working well",
     "config": "explain the settings, or show those in force",
     "plugins": "list the plugins that are installed, or explain one",
     "keygen": "make a private key",
@@ -58,8 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LocalProtocolError:
         raise  # our bug: the traceback is wanted
     except MultiWanBondError as exc:
-        for line in str(exc).splitlines():
-            print(f"mwb: {line}", file=sys.stderr)
+        _print_error(str(exc))
         return exc.exit_code
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -67,6 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # "mwb status | head": nobody reads on. Python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _print_error(text: str) -> None:
+    # Here and not above: only who fails waits for it.
+    import logging
+
+    from multiwanbond.linux.journal import is_read_by_journal, prioritised
+
+    is_journal = is_read_by_journal()
+    for line in text.splitlines():
+        said = f"mwb: {line}"
+        print(prioritised(said, logging.ERROR) if is_journal else said, file=sys.stderr)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -23,6 +23,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "behind. Doing it twice is fine.",
     )
     add_config_options(parser)
+    parser.add_argument(
+        "--keep-block",
+        action="store_true",
+        help="leave what 'tunnel.on_failure: block' refuses refused, as after a crash before the "
+        "next start",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     configuration = load_file(args)
     name = configuration.tunnel.name
     was_running = stop_daemon(configuration.control_socket)
-    leftovers = clean_up(name)
+    leftovers = clean_up(name, keeps_block=args.keep_block)
     if remove_stale_socket(configuration.control_socket):
         leftovers.append(f"control socket {configuration.control_socket}")
     for leftover in leftovers:
@@ -62,7 +68,7 @@ def stop_daemon(socket: Path) -> bool:
     return True
 
 
-def clean_up(tunnel: str) -> list[str]:
+def clean_up(tunnel: str, *, keeps_block: bool = False) -> list[str]:
     """Remove what a daemon that was killed left in the kernel; return what that was, in words."""
     # Here and not above: stopping a daemon needs no pyroute2, and most often nothing is left.
     from multiwanbond.daemon.linux_machine import LinuxMachine
@@ -71,4 +77,4 @@ def clean_up(tunnel: str) -> list[str]:
     machine = LinuxMachine(tunnel)
     with Undo() as undo:
         machine.lock(undo)
-        return machine.clean_up()
+        return machine.clean_up(keeps_block=keeps_block)

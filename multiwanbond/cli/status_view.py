@@ -19,6 +19,7 @@ _HEADINGS = (
     "WAN",
     "interface",
     "state",
+    "MTU",
     "RTT",
     "jitter",
     "loss",
@@ -29,10 +30,10 @@ _HEADINGS = (
     "down",
     "remote",
 )
-_NUMBERS = {"RTT", "jitter", "loss", "loss down", "can take", "can bring", "up", "down"}
-_FROM_PEER = {"loss down", "can bring"}
+_NUMBERS = {"MTU", "RTT", "jitter", "loss", "loss down", "can take", "can bring", "up", "down"}
+_IF_WIDE = {"MTU", "loss down", "can bring"}
 _WIDE = 110
-"""Characters a terminal has at least for the columns that the peer told us."""
+"""Characters a terminal has at least for the columns in `_IF_WIDE`."""
 _COLOURS = {"Up": "green", "Degraded": "yellow", "Recovering": "yellow", "Down": "red"}
 
 
@@ -45,7 +46,7 @@ def show_status(status: StatusDocument) -> None:
         rows = [_path_row(path) for path in peer["paths"]]
         if rows:
             _show_table(rows)
-        for line in filter(None, (_mending(peer), _shrinking(peer))):
+        for line in filter(None, (*_narrow_lines(peer), _mending(peer), _shrinking(peer))):
             print(f"  {line}")
     for line in waiting_lines(status["wans"]):
         print(line)
@@ -79,6 +80,19 @@ def _peer_line(peer: PeerDocument) -> str:
         f"{peer['cipher']}, sent {format_size(peer['sent_bytes'])}, "
         f"received {format_size(peer['received_bytes'])}"
     )
+
+
+def _narrow_lines(peer: PeerDocument) -> Iterator[str]:
+    """Yield which paths carry no packets, because they let only smaller ones pass."""
+    for path in peer["paths"]:
+        if not path["carries_packets"]:
+            yield f"{path['wan']} carries no packets now: {_why_narrow(path)}"
+
+
+def _why_narrow(path: PathDocument) -> str:
+    if path["mtu_state"] == "searching":
+        return "large ones are lost there, and what passes is being looked for"
+    return f"only {path['mtu']} bytes pass there, the tunnel's headers included"
 
 
 def _mending(peer: PeerDocument) -> str:
@@ -164,6 +178,7 @@ def _path_row(path: PathDocument) -> list[str]:
         path["wan"],
         path["interface"] or "",
         _state(path),
+        str(path["mtu"]) if path["mtu_state"] == "found" else "?",
         _milliseconds(path["rtt_ms"]),
         _milliseconds(path["jitter_ms"]),
         f"{path['loss_pct']:.1f} %",
@@ -221,7 +236,7 @@ def _show_rich(rows: list[list[str]]) -> None:
 
     table = Table(box=None, padding=(0, 1), header_style="bold")
     console = Console()
-    headings = [each for each in _HEADINGS if console.width >= _WIDE or each not in _FROM_PEER]
+    headings = [each for each in _HEADINGS if console.width >= _WIDE or each not in _IF_WIDE]
     for heading in headings:
         table.add_column(
             heading,

@@ -97,7 +97,8 @@ def start(arguments: list[str], log: Path) -> Started:
     try:
         offset = os.lseek(descriptor, 0, os.SEEK_END)
         process = subprocess.Popen(
-            [sys.executable, "-m", "multiwanbond", "run", *arguments],
+            # -P: not from a directory that root happens to be in, which may be anybody's.
+            [sys.executable, "-P", "-m", "multiwanbond", "run", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,

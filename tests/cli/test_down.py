@@ -26,7 +26,7 @@ def config(tmp_path: Path) -> Path:
 def leftovers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the kernel still has of a tunnel; this test's kernel is a list."""
     found: list[str] = []
-    monkeypatch.setattr(down, "clean_up", lambda tunnel: found)
+    monkeypatch.setattr(down, "clean_up", lambda tunnel, keeps_block: found)
     return found
 
 

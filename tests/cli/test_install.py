@@ -8,6 +8,8 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 
+LIB = "/usr/local/lib/multiwanbond"
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="installing needs root")
 
 
@@ -22,18 +24,31 @@ def install(root: Path, *arguments: str) -> None:
 
 
 def files(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+    """Return what is there, but for the package and those it needs."""
+    found = (f"/{path.relative_to(root)}" for path in root.rglob("*") if not path.is_dir())
+    return sorted(path[1:] for path in found if not path.startswith(f"{LIB}/"))
 
 
 def test_the_installed_command_runs(tmp_path: Path) -> None:
     install(tmp_path)
 
+    # The command knows where its packages are installed, which here is elsewhere.
+    command = (tmp_path / "usr/local/bin/mwb").read_text()
+    moved = command.replace("/usr/local/lib/multiwanbond:", f"{tmp_path}{LIB}:")
     done = subprocess.run(
-        [tmp_path / "usr/local/bin/mwb", "--version"], capture_output=True, text=True, timeout=60
+        ["sh", "-c", moved, "mwb", "--version"], capture_output=True, text=True, timeout=60
     )
+    unit = (tmp_path / "etc/systemd/system/multiwanbond@.service").read_text()
 
     assert done.stdout.startswith("mwb ")
-    assert files(tmp_path) == ["etc/systemd/system/multiwanbond@.service", "usr/local/bin/mwb"]
+    assert files(tmp_path) == [
+        "etc/polkit-1/rules.d/multiwanbond.rules",
+        "etc/systemd/system/multiwanbond@.service",
+        "etc/sysusers.d/multiwanbond.conf",
+        "usr/local/bin/mwb",
+    ]
+    assert "ExecStart=/usr/local/bin/mwb run" in unit
+    assert "/usr/bin/mwb" not in unit
     assert (tmp_path / "etc/multiwanbond").stat().st_mode & 0o777 == 0o700
 
 
@@ -45,3 +60,4 @@ def test_what_was_installed_is_removed_and_keys_stay(tmp_path: Path) -> None:
     install(tmp_path, "--remove")
 
     assert files(tmp_path) == ["etc/multiwanbond/private.key"]
+    assert not (tmp_path / LIB[1:]).exists()

@@ -69,6 +69,10 @@ STATUS: StatusDocument = {
                     },
                     "capacity_mbit": 20.0,
                     "queue_ms": 1.0,
+                    "mtu": 1492,
+                    "mtu_state": "found",
+                    "carries_packets": True,
+                    "black_holes": 0,
                     "sent_datagrams": 7,
                     "received_datagrams": 8,
                     "sent_bytes": 1_500_000,
@@ -114,10 +118,10 @@ def test_a_pipe_gets_plain_columns(capsys: pytest.CaptureFixture[str]) -> None:
         "mwb0 (client): 10.77.0.2/24, MTU 1440, running for 1h 3min, process 4711, version 0.1.0",
         "",
         "peer vps (AAECAwQF...): connected for 1min 0s, AES_256_GCM, sent 1.5MB, received 2GB",
-        "  WAN    interface  state           RTT  jitter   loss  loss down  can take  can bring"
-        "     up    down  remote",
-        "  Fibre  eth0       Up 1min 0s  12.3 ms  0.5 ms  0.0 %      0.4 %    20Mbit     80Mbit"
-        "  3Mbit  50Mbit  198.51.100.1:9000",
+        "  WAN    interface  state        MTU      RTT  jitter   loss  loss down  can take"
+        "  can bring     up    down  remote",
+        "  Fibre  eth0       Up 1min 0s  1492  12.3 ms  0.5 ms  0.0 %      0.4 %    20Mbit"
+        "     80Mbit  3Mbit  50Mbit  198.51.100.1:9000",
         "WAN LTE waits: No interface 'wwan0'.",
         "received datagrams dropped: 3 forged",
         "datagrams that could not leave: 2",
@@ -132,6 +136,20 @@ def test_what_was_done_against_losses_is_shown(capsys: pytest.CaptureFixture[str
 
     out = capsys.readouterr().out
     assert "  sent again: 12, parity sent: 300, made up for by parity: 4\n" in out
+
+
+def test_a_path_too_narrow_for_the_packets_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    path = status["peers"][0]["paths"][0]
+    path |= {"mtu": 1300, "carries_packets": False}
+    show_status(status)
+    found = capsys.readouterr().out
+    path["mtu_state"] = "searching"
+    show_status(status)
+    searching = capsys.readouterr().out
+
+    assert "  Fibre carries no packets now: only 1300 bytes pass there" in found
+    assert "  Fibre carries no packets now: large ones are lost there" in searching
 
 
 def test_what_compression_has_done_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
