@@ -217,7 +217,8 @@ def test_a_stranger_without_the_keys_gets_no_answer(lab: Topology, build_bond: B
         with pytest.raises(TimeoutError):
             stranger.recv(2000)
 
-    assert len(capture.packets) == 7
+    # The kernel's own neighbour and group messages may pass meanwhile.
+    assert len([packet for packet in capture.packets if PORT.to_bytes(2) in packet[20:24]]) == 7
 
 
 def test_a_lab_takes_the_files_of_killed_daemons_with_it(build_bond: BuildBond) -> None:

@@ -254,3 +254,22 @@ def test_a_download_that_reloads_go_through_arrives_intact(lab: Topology, bond: 
 
     assert not has_ended
     assert result.is_intact, result.errors
+
+
+def test_a_wan_too_narrow_for_the_tunnel_is_added_and_the_tunnel_follows(
+    lab: Topology, bond: Bond
+) -> None:
+    wans = bond.client.document["wans"]
+    reload(bond.client, wans=[wans[0], wans[2]])
+    bond.wait_until(lambda status: path_ids(status) == {1, 3}, 5.0, "without WAN 2")
+    lab.client.configure(["link set wan2 mtu 1400"])
+
+    with closing(download(lab, size=15_000_000)) as transfer:
+        wait_received(transfer, 1_000_000)
+        said = reload(bond.client, wans=wans)
+        bond.wait_until(lambda status: status["tunnel"]["mtu"] <= 1340, 10.0, "narrower")
+        result = transfer.wait(60)
+
+    assert "wans[1]: added" in said
+    assert result.is_intact, result.errors
+    assert path_of(bond.client.status(), 2)["mtu"] == 1400

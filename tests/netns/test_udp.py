@@ -59,17 +59,20 @@ async def test_a_run_is_one_write_and_one_read(pair: tuple[Namespace, Namespace]
     server.close()
 
 
-async def test_a_run_too_large_for_the_link_goes_out_singly(
+async def test_what_is_too_large_for_the_link_is_refused_and_not_fragmented(
     pair: tuple[Namespace, Namespace],
 ) -> None:
     pair[0].ip("link", "set", "wan0", "mtu", "1300")
     client, server = open_udp(pair[0]), open_udp(pair[1], SERVER)
 
     dropped = client.send_nowait([Transmit(b"x" * 2800, SERVER, wan_id=1, segment_size=1400)])
+    refused = client.take_refused()
+    client.send_nowait([Transmit(b"x" * 2400, SERVER, wan_id=1, segment_size=1200)])
     datagrams = await drain(server, 2)
 
-    assert dropped == 0
-    assert [len(datagram) for datagram in datagrams] == [1400, 1400]
+    assert dropped == 2
+    assert refused == {SERVER: 1400}
+    assert [len(datagram) for datagram in datagrams] == [1200, 1200]
     assert client.statistics().gso_failures == 1
     assert client.statistics().is_gso_enabled
     client.close()
