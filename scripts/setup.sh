@@ -44,7 +44,7 @@ if [ ! -x "$venv/bin/python" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]
   python3 -m venv "$venv"
   install_package() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'; }
   # Where python-pytun or zfec have no wheel (ARM), pip must compile: only then is a compiler needed.
-  install_package || { apt_install build-essential python3-dev && install_package; } || {
+  install_package || { apt_install build-essential python3-dev libffi-dev && install_package; } || {
     say "pip could not install the Python packages; its message is above."
     exit 69
   }
