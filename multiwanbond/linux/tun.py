@@ -183,6 +183,12 @@ def _explain(name: str, exc: OSError) -> PlatformError:
                 "Load the driver: 'modprobe tun'. In a container, start it with "
                 "'--device /dev/net/tun --cap-add NET_ADMIN'.",
             )
+        case errno.EACCES if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            return PrivilegeError(
+                "Opening /dev/net/tun is not permitted.",
+                "Run as root, or let everybody open it, as udev does: 'chmod 666 /dev/net/tun'. "
+                "Creating interfaces takes CAP_NET_ADMIN nevertheless.",
+            )
         case errno.EPERM | errno.EACCES:
             return PrivilegeError(
                 f"Creating the interface {name!r} is not permitted.",

@@ -173,19 +173,44 @@ open_udp()
 """
 
 
-def test_without_privileges_each_step_says_what_is_missing() -> None:
+AS_ANOTHER_MACHINE = """
+mount -t tmpfs none /mnt
+mknod -m "$1" /mnt/tun c 10 200
+mount --bind /mnt/tun /dev/net/tun
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "complaint"),
+    [
+        (
+            "666",
+            "Creating the interface 'mwb0' is not permitted. "
+            "Run as root, or give the process CAP_NET_ADMIN.",
+        ),
+        (
+            "600",
+            "Opening /dev/net/tun is not permitted. "
+            "Run as root, or let everybody open it, as udev does: 'chmod 666 /dev/net/tun'. "
+            "Creating interfaces takes CAP_NET_ADMIN nevertheless.",
+        ),
+    ],
+)
+def test_without_privileges_each_step_says_what_is_missing(mode: str, complaint: str) -> None:
     skip_without_kernel()
 
+    machine = ["unshare", "--mount", "sh", "-ec", AS_ANOTHER_MACHINE, "-", mode]
     result = subprocess.run(
-        [sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=False
+        [*machine, sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=False
     )
 
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
         "Setting the socket mark 0x1 is not permitted. "
         "Run as root, or give the process CAP_NET_ADMIN.",
-        "Creating the interface 'mwb0' is not permitted. "
-        "Run as root, or give the process CAP_NET_ADMIN.",
+        complaint,
     ]
     assert PrivilegeError.exit_code == 77
 
