@@ -236,7 +236,8 @@ class Run:
         """Return a new namespace with its loopback up."""
         made = Namespace(f"{self.name}-{role}")
         self.undo.push(f"namespace {made.name}", made.delete)
-        _run(["ip", "netns", "add", made.name])
+        with processes.uninterrupted():
+            _run(["ip", "netns", "add", made.name])
         made.configure(["link set lo up"])
         return made
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 _PR_SET_PDEATHSIG = 1
 
@@ -64,6 +65,9 @@ def stop(process: subprocess.Popen[str], *, patience: float = 5.0) -> int:
     return process.returncode
 
 
+_ENDS_US: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Interrupted(BaseException):
     """A signal asks us to end. Not an `Exception`, so that nothing but cleaning up gets in between.
 
@@ -76,22 +80,56 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signal_number
 
 
+class _Hold:
+    """Whether a signal may interrupt now, and which one waits to.
+
+    Not the thread's signal mask: with other threads about, the kernel gives the signal to one of
+    them, and Python's handler runs in the main one all the same.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.waiting: int | None = None
+
+
+_hold: Final = _Hold()
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """While inside, the first Ctrl-C, SIGTERM or SIGHUP raises `Interrupted`, later ones nothing.
 
     Cleaning up, which takes a second or two, is thus not cut short by an impatient second Ctrl-C.
     """
-    ends_us = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def raise_once(signal_number: int, _frame: FrameType | None) -> None:
-        for number in ends_us:
+        for number in _ENDS_US:
             signal.signal(number, signal.SIG_IGN)
-        raise Interrupted(signal_number)
+        if _hold.is_on:
+            _hold.waiting = signal_number
+        else:
+            raise Interrupted(signal_number)
 
-    before = {number: signal.signal(number, raise_once) for number in ends_us}
+    before = {number: signal.signal(number, raise_once) for number in _ENDS_US}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While inside, `Interrupted` waits; it is raised at the end.
+
+    For a child that changes the system: interrupted between its fork and our knowing of it, it
+    would go on making what we have already undone.
+    """
+    _hold.is_on = True
+    try:
+        yield
+    finally:
+        _hold.is_on = False
+        waiting, _hold.waiting = _hold.waiting, None
+        if waiting is not None:
+            raise Interrupted(waiting)
