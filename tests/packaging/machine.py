@@ -1,7 +1,8 @@
 """A machine to install things on: this one's files, with changes that end with the test.
 
 A mount namespace with an overlay over the root directory, whose upper layer is in memory. /run is
-empty there, and systemd does not run, as in a container.
+empty there, and systemd does not run, as in a container. Everybody may open /dev/net/tun, as udev
+has it: creating an interface takes CAP_NET_ADMIN nevertheless.
 """
 
 import filecmp
@@ -20,6 +21,8 @@ mount -t tmpfs none /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
 mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work none /mnt/root
 mount --rbind /dev /mnt/root/dev
+mknod -m 666 /mnt/tun c 10 200
+mount --bind /mnt/tun /mnt/root/dev/net/tun
 mount -t proc none /mnt/root/proc
 mount -t sysfs none /mnt/root/sys
 if [ "$1" = container ]; then
@@ -42,6 +45,7 @@ class Machine:
         self._enter = [] if namespace is None else ["ip", "netns", "exec", namespace]
 
     def __enter__(self) -> Self:
+        self._started: list[subprocess.Popen[str]] = []
         self._holder = processes.start(
             [
                 *self._enter,
@@ -73,7 +77,8 @@ class Machine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        processes.stop(self._holder)
+        for process in [*self._started, self._holder]:
+            processes.stop(process)
 
     @property
     def root(self) -> Path:
@@ -108,8 +113,10 @@ class Machine:
         return done.returncode
 
     def start(self, *command: str, stderr: int | None = None) -> subprocess.Popen[str]:
-        """Start `command`; it dies with us."""
-        return processes.start(self.command(*command), stderr=stderr)
+        """Start `command`; it is ended with the machine."""
+        process = processes.start(self.command(*command), stderr=stderr)
+        self._started.append(process)
+        return process
 
     def install(self, package: Path) -> None:
         """Install a Debian package."""
