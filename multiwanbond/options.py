@@ -40,8 +40,9 @@ class Option:
     default_doc: str | None = None
     """What holds when the key is absent, where the default value itself does not tell."""
     identity: str | None = None
-    """For a list of sections in any order: the setting that tells its entries apart. None: their
-    place does."""
+    """For a list of sections: the setting that tells its entries apart. None: their place does."""
+    is_ranked: bool = False
+    """True if the order of entries with an identity means something."""
     is_secret: bool = False
     """True keeps the value out of error messages, logs, status and `mwb config show`."""
 
@@ -56,6 +57,7 @@ def option(
     high: float | None = None,
     default_doc: str | None = None,
     identity: str | None = None,
+    is_ranked: bool = False,
     is_secret: bool = False,
 ) -> Any:
     """Declare a dataclass field that is a setting.
@@ -72,6 +74,7 @@ def option(
         high=high,
         default_doc=default_doc,
         identity=identity,
+        is_ranked=is_ranked,
         is_secret=is_secret,
     )
     metadata = {_KEY: declared}

@@ -28,7 +28,7 @@ from multiwanbond.daemon.measure import measure_ciphers
 from multiwanbond.daemon.plan import ClientPlan, Plan, plan_for
 from multiwanbond.daemon.report import Report
 from multiwanbond.daemon.wans import Wans
-from multiwanbond.errors import DatagramError, MessageError
+from multiwanbond.errors import DatagramError, MessageError, PlatformError
 
 from .addressing import Destination, Directory
 from .mailbox import Mailbox
@@ -342,7 +342,7 @@ async def open_bond(
     """
     configuration = require_runnable(configuration)
     costs = await trio.to_thread.run_sync(measure_ciphers)
-    plan = plan_for(configuration, costs)
+    plan = _with_one_server(plan_for(configuration, costs))
     around = network or UnprivilegedNetwork(tunnel=plan.tunnel.name)
     mtu = plan.tunnel.mtu
     if mtu is None:
@@ -362,3 +362,12 @@ async def open_bond(
         failure = group.exceptions[0]
     if failure is not None:
         raise failure  # by itself, as it was raised in the block
+
+
+def _with_one_server(plan: Plan) -> Plan:
+    if plan.standby:
+        raise PlatformError(
+            "security.peers names several servers, and the library keeps to one.",
+            "Leave one there, or let the daemon carry the traffic: it goes from one to another.",
+        )
+    return plan

@@ -10,6 +10,7 @@ from multiwanbond.control.status import (
     MulticastDocument,
     PathDocument,
     PeerDocument,
+    ServerDocument,
     StatusDocument,
     WanDocument,
 )
@@ -48,7 +49,7 @@ def show_status(status: StatusDocument) -> None:
             _show_table(rows)
         for line in filter(None, (*_narrow_lines(peer), _mending(peer), _shrinking(peer))):
             print(f"  {line}")
-    for line in waiting_lines(status["wans"]):
+    for line in (*_server_lines(status["servers"]), *waiting_lines(status["wans"])):
         print(line)
     for line in _multicast_lines(status["multicast"]):
         print(line)
@@ -61,6 +62,16 @@ def waiting_lines(wans: Sequence[WanDocument]) -> Iterator[str]:
     for wan in wans:
         if wan["waiting_for"]:
             yield f"WAN {wan['name']} waits: {wan['waiting_for']}"
+
+
+def _server_lines(servers: Sequence[ServerDocument]) -> Iterator[str]:
+    """Yield which of several servers is in use; one alone is the peer that is shown anyway."""
+    if len(servers) > 1:
+        shown = (
+            f"{server['name']} at {server['remote']}{' (in use)' if server['is_used'] else ''}"
+            for server in servers
+        )
+        yield f"servers, in this order: {', '.join(shown)}"
 
 
 def _headline(status: StatusDocument) -> str:

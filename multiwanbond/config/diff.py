@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from multiwanbond.options import Reload, options_of
 
-from .model import Configuration, Mode
+from .model import Configuration
 from .problems import Problems
 from .reference import show_value
 from .walk import Setting, join, kinds_of
@@ -19,7 +19,6 @@ _RESTART: Final = (
 )
 _HIDDEN: Final = "(hidden)"
 _AUTO: Final = "auto"
-_PEERS: Final = "security.peers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +59,6 @@ def require_reloadable(old: Configuration, new: Configuration) -> tuple[Change, 
         if change.reload is Reload.RESTART:
             problem = f"cannot be changed in a running tunnel ({change.old} -> {change.new})"
             problems.add(change.key, problem, _RESTART)
-    if new.mode is Mode.CLIENT and any(each.general_key == _PEERS for each in found):
-        problem = "a client's server cannot be exchanged in a running tunnel"
-        problems.add(_PEERS, problem, _RESTART)
     problems.raise_if_any(new.origin)
     return found
 
@@ -94,6 +90,8 @@ def _in_list(
 ) -> Iterator[Change]:
     """Yield the entries that came and went, and what differs in those that stayed."""
     before = {_identity(setting, place, entry): place for place, entry in enumerate(old)}
+    if setting.option.is_ranked:
+        yield from _in_ranks(old, new, key, setting)
     for place, entry in enumerate(new):
         was = before.pop(_identity(setting, place, entry), None)
         if was is None:
@@ -117,6 +115,24 @@ def _entry(key: str, setting: Setting, old: Any, new: Any) -> Change:
         old=None if old is None else _described(setting, old),
         new=None if new is None else _described(setting, new),
     )
+
+
+def _in_ranks(
+    old: tuple[Any, ...], new: tuple[Any, ...], key: str, setting: Setting
+) -> Iterator[Change]:
+    """Yield whether the entries that stayed are in another order."""
+    before = {_identity(setting, place, entry): entry for place, entry in enumerate(old)}
+    after = {_identity(setting, place, entry): entry for place, entry in enumerate(new)}
+    was = [name for name in before if name in after]
+    is_now = [name for name in after if name in before]
+    if was != is_now:
+        yield Change(
+            key=key,
+            general_key=setting.key,
+            reload=setting.option.reload,
+            old="; ".join(_described(setting, before[name]) for name in was),
+            new="; ".join(_described(setting, after[name]) for name in is_now),
+        )
 
 
 def _described(setting: Setting, entry: Any) -> str:

@@ -27,6 +27,8 @@ def check_fit(configuration: Configuration, problems: Problems) -> None:
     check_gateway(configuration, problems)
     if configuration.mode is Mode.CLIENT:
         _check_client(configuration, problems)
+    if configuration.mode is Mode.SERVER:
+        _check_clients(configuration, problems)
 
 
 def _check_unique(configuration: Configuration, problems: Problems) -> None:
@@ -99,6 +101,8 @@ def _check_allowed_ips(configuration: Configuration, problems: Problems) -> None
     A narrower prefix within another peer's is fine: the longest one wins, as it does in routing.
     """
     owners: dict[Prefix, int] = {}
+    if configuration.mode is Mode.CLIENT:
+        return  # its servers take turns
     for index, peer in enumerate(configuration.security.peers):
         for position, prefix in enumerate(peer.allowed_ips):
             owner = owners.setdefault(prefix, index)
@@ -174,13 +178,18 @@ def _overlap(one: Prefix, other: Prefix) -> bool:
     return is_within(one, other) or is_within(other, one)
 
 
+def _check_clients(configuration: Configuration, problems: Problems) -> None:
+    """Complain about clients that are to be called: they call."""
+    for index, peer in enumerate(configuration.security.peers):
+        if peer.endpoint is not None:
+            problems.add_consequence(
+                f"security.peers[{index}].endpoint",
+                "says where a server is, but this is one: its clients call it",
+                "Leave it out",
+            )
+
+
 def _check_client(configuration: Configuration, problems: Problems) -> None:
-    if len(configuration.security.peers) > 1:
-        problems.add_consequence(
-            "security.peers[1]",
-            "is a second peer, but a client has one: its server",
-            'Remove it, or use "mode: server"',
-        )
     for index, wan in enumerate(configuration.wans):
         if wan.interface is None and wan.local_addr is None:
             problems.add_consequence(
@@ -189,6 +198,7 @@ def _check_client(configuration: Configuration, problems: Problems) -> None:
                 "Add the interface it leaves by, such as 'interface: eth0'",
             )
     _check_remotes(configuration, problems)
+    _check_servers(configuration, problems)
     _check_block(configuration, problems)
 
 
@@ -207,6 +217,7 @@ def _check_block(configuration: Configuration, problems: Problems) -> None:
     remotes = {
         "session.remote_endpoint": configuration.session.remote_endpoint,
         **{f"wans[{i}].remote_addr": wan.remote_addr for i, wan in enumerate(configuration.wans)},
+        **{f"security.peers[{i}].endpoint": peer.endpoint for i, peer in enumerate(security.peers)},
     }
     for key, remote in remotes.items():
         if remote is not None and not is_numeric(remote.host):
@@ -219,8 +230,8 @@ def _check_block(configuration: Configuration, problems: Problems) -> None:
 
 
 def _check_remotes(configuration: Configuration, problems: Problems) -> None:
-    wans = configuration.wans
-    if configuration.session.remote_endpoint is not None:
+    wans, peers = configuration.wans, configuration.security.peers
+    if configuration.session.remote_endpoint is not None or any(peer.endpoint for peer in peers):
         return
     if not wans or any(wan.remote_addr is None for wan in wans):
         problems.add_consequence(
@@ -229,3 +240,31 @@ def _check_remotes(configuration: Configuration, problems: Problems) -> None:
             "Add it, such as 'remote_endpoint: \"vps.example.net:9000\"'",
             depends_on=("wans",),
         )
+
+
+def _check_servers(configuration: Configuration, problems: Problems) -> None:
+    """Complain about servers that nothing leads to, or everything."""
+    session, peers = configuration.session, configuration.security.peers
+    # One of them may be at the place named for all.
+    is_taken = session.remote_endpoint is None
+    for index, peer in enumerate(peers):
+        if peer.endpoint is not None:
+            continue
+        if is_taken and len(peers) > 1:
+            problems.add_consequence(
+                f"security.peers[{index}].endpoint",
+                "is missing: each of several servers has its own",
+                "Add it, such as 'endpoint: \"vps2.example.net:9000\"'",
+                depends_on=("session",),
+            )
+        is_taken = True
+    if len(peers) < 2 and not any(peer.endpoint for peer in peers):
+        return
+    for index, wan in enumerate(configuration.wans):
+        if wan.remote_addr is not None:
+            problems.add_consequence(
+                f"wans[{index}].remote_addr",
+                "leads to one server, but endpoint says where each of them is",
+                "Leave it out, or have one server without endpoint",
+                depends_on=("security",),
+            )

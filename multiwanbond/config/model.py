@@ -4,7 +4,7 @@ Every setting is declared once, here or in `core.settings`; `load` checks agains
 declarations and `reference` documents them. A key that nothing honours does not belong here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -108,6 +108,7 @@ class Session(ReorderSettings):
     remote_endpoint: HostPort | None = option(
         None,
         notation=HOST_PORT,
+        reload=Reload.LIVE,
         default_doc="none; a client needs it",
         doc="Host and UDP port of the server. On the server itself: by which its clients reach it, "
         "for mwb invite; it may be left out where the server has a public address.",
@@ -289,6 +290,15 @@ class Peer:
         reload=Reload.LIVE,
         doc='The peer\'s public key: what "mwb pubkey" prints there.',
     )
+    endpoint: HostPort | None = option(
+        None,
+        notation=HOST_PORT,
+        reload=Reload.LIVE,
+        default_doc="session.remote_endpoint",
+        doc="On a client with several servers, host and UDP port of this one. The first in the "
+        "list that answers is used: another after ten seconds without an answer, and the earlier "
+        "one again once it has been well for a minute.",
+    )
     preshared_key: bytes | None = option(
         None,
         notation=KEY,
@@ -350,8 +360,10 @@ class Security:
         tuple,
         reload=Reload.LIVE,
         identity="public_key",
+        is_ranked=True,
         default_doc="none; needed to run",
-        doc="The far ends: exactly one on a client, any number on a server.",
+        doc="The far ends: a server's clients; on a client its server, or several servers in the "
+        "order in which to use them.",
     )
 
 
@@ -435,8 +447,25 @@ class Configuration:
             if not any(is_within(prefix, network) for network in connected)
         )
 
+    @property
+    def servers(self) -> tuple["Configuration", ...]:
+        """A client's configuration for each of its servers, with that one as its only peer."""
+        return tuple(
+            replace(
+                self,
+                session=replace(
+                    self.session, remote_endpoint=peer.endpoint or self.session.remote_endpoint
+                ),
+                security=replace(self.security, peers=(peer,)),
+            )
+            for peer in self.security.peers
+        )
+
     def remote_of(self, wan: Wan) -> HostPort | None:
-        """Return where `wan` sends to; None only where `require_runnable` would complain."""
+        """Return where `wan` sends to; None only where `require_runnable` would complain.
+
+        Of several servers, each of `servers` has its own.
+        """
         return wan.remote_addr or self.session.remote_endpoint
 
 

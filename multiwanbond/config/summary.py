@@ -28,15 +28,21 @@ def _server(configuration: Configuration) -> Iterator[str]:
 
 
 def _client(configuration: Configuration) -> Iterator[str]:
-    remote = configuration.session.remote_endpoint
-    server = ", ".join(peer.label for peer in configuration.security.peers) or "not named yet"
-    at = f" at {remote}" if remote else ""
-    yield f"This is a client; its server is {server}{at}."
+    servers = [_server_of(each) for each in configuration.servers]
+    yield f"This is a client; its server is {servers[0] if servers else 'not named yet'}."
+    if len(servers) > 1:
+        yield f"While that one does not answer: {', then '.join(servers[1:])}"
     if not configuration.wans:
         yield "WANs: every interface with a default route"
     for wan in configuration.wans:
         yield _wan(configuration, wan)
     yield f"Routing mode: {configuration.routing.mode.value}"
+
+
+def _server_of(configuration: Configuration) -> str:
+    (peer,) = configuration.security.peers
+    remote = configuration.session.remote_endpoint
+    return f"{peer.label} at {remote}" if remote else peer.label
 
 
 def _wan(configuration: Configuration, wan: Wan) -> str:
@@ -45,9 +51,10 @@ def _wan(configuration: Configuration, wan: Wan) -> str:
     leaves = [f"by {wan.interface}"] if wan.interface else []
     leaves += [f"from {wan.local_addr}"] if wan.local_addr else []
     noticed = format_duration(wan.health_check_interval * wan.failure_threshold)
+    to = f" to {wan.remote_addr}" if wan.remote_addr else ""
     return (
-        f"WAN {wan.id}, {wan.label} ({wan.type.value}): {' '.join(leaves)} to "
-        f"{configuration.remote_of(wan)}; a failure is noticed in about {noticed}"
+        f"WAN {wan.id}, {wan.label} ({wan.type.value}): {' '.join(leaves)}{to}; "
+        f"a failure is noticed in about {noticed}"
     )
 
 

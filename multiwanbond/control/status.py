@@ -148,6 +148,16 @@ class WanDocument(TypedDict):
     """What is missing before it can be tried, in plain words; None when nothing is."""
 
 
+class ServerDocument(TypedDict):
+    """One of a client's servers."""
+
+    name: str
+    remote: str
+    """Where it is, as the configuration has it."""
+    is_used: bool
+    """True for the one the bond is with, or is being called now."""
+
+
 class MulticastDocument(TypedDict):
     """Packets to groups, since the start."""
 
@@ -214,6 +224,8 @@ class StatusDocument(TypedDict):
     tunnel: TunnelDocument
     peers: list[PeerDocument]
     plugins: list[PluginDocument]
+    servers: list[ServerDocument]
+    """A client's, in the order in which they are to be used."""
     wans: list[WanDocument]
     multicast: MulticastDocument | None
     """None if multicast is off."""

@@ -60,7 +60,8 @@ def bring_up(plan: Plan, machine: Machine) -> BroughtUp:
             machine.block(undo)
         for leftover in machine.clean_up(keeps_block=is_blocking):
             say(logging.WARNING, f"Removed what an earlier daemon left: {leftover}.")
-        mtu = plan.tunnel.mtu or fitting_mtu(plan, machine)
+        plans = (plan, *plan.standby)
+        mtu = plan.tunnel.mtu or min(fitting_mtu(each, machine) for each in plans)
         tun = machine.open_tun(wants_offload=plan.tunnel.wants_offload)
         undo.push(f"interface {name}", tun.close)
         machine.configure_tun(plan.tunnel.addresses, mtu, undo)

@@ -105,6 +105,15 @@ class Plan:
     bypass: BypassPlan = BypassPlan()
     class_places: tuple[PlaceWish, ...] = ()
     """For each class of the endpoint's the names and interfaces whose networks it has, too."""
+    standby: tuple["Plan", ...] = ()
+    """What a client does instead while this plan's server does not answer: the same with another
+    server, the one to try first at the front."""
+
+    @property
+    def server(self) -> PeerSettings:
+        """A client's server."""
+        (server,) = self.endpoint.peers
+        return server
 
     @property
     def mode(self) -> Mode:
@@ -118,6 +127,13 @@ def plan_for(configuration: Configuration, costs: CipherCosts) -> Plan:
     Raises:
         ConfigFileError: a plugin is not there, or its settings are wrong.
     """
+    if configuration.mode is Mode.SERVER:
+        return _plan(configuration, costs)
+    plan, *standby = (_plan(each, costs) for each in configuration.servers)
+    return replace(plan, standby=tuple(standby))
+
+
+def _plan(configuration: Configuration, costs: CipherCosts) -> Plan:
     tunnel = configuration.tunnel
     return Plan(
         role=_role(configuration),

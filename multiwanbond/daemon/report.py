@@ -35,7 +35,7 @@ _WHY: Final = {
     CloseReason.SHUT_DOWN: "it was shut down at the other end",
     CloseReason.REPLACED: "a new one took its place",
     CloseReason.SILENT: "nothing was heard of the peer for too long",
-    CloseReason.REMOVED: "it was taken out of the configuration, here or at the other end",
+    CloseReason.REMOVED: "it is wanted no more, here or at the other end",
 }
 
 

@@ -1,7 +1,8 @@
 """Tries every WAN of a client without a tunnel: does the server answer over it, and how fast?
 
 No device, no route, no rule: sockets bound to their WANs, and a handshake. It must not run beside
-the client's daemon, whose bond it would replace at the server.
+the client's daemon, whose bond it would replace at the server; the daemon itself tries servers that
+it has no bond with.
 """
 
 import os
@@ -20,6 +21,7 @@ from multiwanbond.linux.wans import FoundWan
 from .bring_up import ETHERNET_MTU
 from .dataplane import Dataplane
 from .linux_machine import LinuxMachine
+from .machine import Network
 from .plan import ClientPlan, Plan
 from .wans import Wans
 
@@ -56,15 +58,40 @@ class _NoTun:
         return 0
 
 
-class _UnroutedMachine(LinuxMachine):
-    """Changes nothing in the kernel's routing: the sockets are bound to their WANs anyway."""
+class _Unrouted:
+    """A network whose routes are left alone: the sockets are bound to their WANs anyway."""
+
+    def __init__(self, network: Network) -> None:
+        self.interface_mtu = network.interface_mtu
+        self.discover = network.discover
+        self.locate = network.locate
+        self.open_udp = network.open_udp
+        self.watch = network.watch
+        self.resolve = network.resolve
 
     def route_wan(self, wan_id: int, found: FoundWan, undo: Undo) -> None:
         """Do nothing."""
 
 
-async def try_wans(plan: Plan, *, patience: float = PATIENCE) -> list[TriedWan]:
-    """Return what comes of every WAN within `patience` seconds; `plan` is a client's."""
+def _say_nothing(level: int, message: str, **fields: object) -> None:
+    pass
+
+
+async def answers(plan: Plan, network: Network) -> bool:
+    """Tell whether a client's server answers over any WAN."""
+    return any(tried.is_answered for tried in await try_wans(plan, network))
+
+
+async def try_wans(
+    plan: Plan, network: Network | None = None, *, patience: float = PATIENCE
+) -> list[TriedWan]:
+    """Return what comes of every WAN within `patience` seconds.
+
+    Args:
+        plan: a client's.
+        network: around the machine; default this machine's.
+        patience: seconds.
+    """
     assert isinstance(plan.role, ClientPlan)
     changes = trio.Event()
     settings = replace(plan.endpoint, inner_mtu=min(plan.endpoint.inner_mtu, ETHERNET_MTU))
@@ -75,7 +102,8 @@ async def try_wans(plan: Plan, *, patience: float = PATIENCE) -> list[TriedWan]:
         on_event=lambda _: changes.set(),
         on_socket_broken=lambda wan_id, exc: wans.on_socket_broken(wan_id, exc),
     )
-    wans = Wans(plan.role, network=_UnroutedMachine(plan.tunnel.name), dataplane=dataplane)
+    around = _Unrouted(network or LinuxMachine(plan.tunnel.name))
+    wans = Wans(plan.role, network=around, dataplane=dataplane, say=_say_nothing)
     async with trio.open_nursery() as nursery:
         await nursery.start(dataplane.run)
         await nursery.start(wans.run)

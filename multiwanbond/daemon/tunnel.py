@@ -43,8 +43,10 @@ from .places import Places, placed
 from .plan import ClientPlan, Plan, ServerPlan
 from .reload import Reloader
 from .report import Report, alert_of, say
+from .servers import Servers
 from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_plugin, describe_sockets
 from .steering import Steering
+from .trial import answers
 from .wans import Wans
 
 
@@ -96,6 +98,13 @@ class Tunnel:
         )
         self._bypass = Bypass(plan.bypass, machine, self._places, standing.undo)
         self._gateway = Gateway(plan.gateway, machine, self.sockets.interfaces, standing.undo)
+        self._servers = Servers(
+            plan,
+            follow=self._switch,
+            is_connected=self._is_connected,
+            is_trying=lambda: isinstance(self.sockets, Wans) and self.sockets.is_trying,
+            answers=lambda other: answers(other, machine),
+        )
         self._want_places()
         self._multicast = self._make_multicast()
 
@@ -144,6 +153,7 @@ class Tunnel:
             nursery.start_soon(self._bypass.run)
             await nursery.start(self._gateway.run)
             nursery.start_soon(self._steering.run)
+            nursery.start_soon(self._servers.run)
             if self._multicast is not None:
                 nursery.start_soon(self._carry_multicast, self._multicast)
             nursery.start_soon(self._sample_rates)
@@ -186,6 +196,9 @@ class Tunnel:
         Raises:
             PlatformError: the machine cannot follow; nothing has changed.
         """
+        await self._servers.reconfigure(plan)
+
+    async def _switch(self, plan: Plan) -> None:
         await self._steering.reconfigure(plan.tunnel, lambda: self._follow(plan))
 
     async def _follow(self, plan: Plan) -> None:
@@ -313,6 +326,7 @@ class Tunnel:
                 for peer in counted.peers
             ],
             "plugins": [describe_plugin(each) for each in self.plugins.statuses()],
+            "servers": self._servers.describe(),
             "wans": self.sockets.describe(),
             "multicast": (
                 None if self._multicast is None else self._multicast.describe(counted.multicast)

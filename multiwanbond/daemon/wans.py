@@ -101,7 +101,23 @@ class Wan:
 class Wans:
     """All WANs of a client; `run` keeps them, `close` takes back what they changed."""
 
-    def __init__(self, plan: ClientPlan, *, network: Network, dataplane: Dataplane) -> None:
+    def __init__(
+        self,
+        plan: ClientPlan,
+        *,
+        network: Network,
+        dataplane: Dataplane,
+        say: Callable[..., None] = say,
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            plan: which WANs, and where they lead.
+            network: the machine's.
+            dataplane: gets the sockets, and its endpoint hears of the links.
+            say: logs.
+        """
+        self._say: Final = say
         self._wans = {wish.id: Wan(wish, remote) for wish, remote in plan.wans}
         self._leaving: list[Wan] = []
         """Wanted no more, and not gone yet; the last to be told is the last."""
@@ -127,6 +143,14 @@ class Wans:
                 await self._discover()
                 for wan in self._wans.values():
                     wan.changed.set()
+
+    @property
+    def is_trying(self) -> bool:
+        """True while a server is called by some WAN, or would be if its name had an address."""
+        return any(
+            wan.address is not None or (not wan.candidates and wan.looked_up_at > -math.inf)
+            for wan in self._wans.values()
+        )
 
     async def wait_address(self) -> None:
         """Return when the address of a server is known."""
@@ -232,7 +256,7 @@ class Wans:
             wan.failures += 1
             wan.changed.set()
         name = self.label(wan_id).name
-        say(logging.WARNING, f"The socket of WAN {name} failed: {exc}.", wan=name)
+        self._say(logging.WARNING, f"The socket of WAN {name} failed: {exc}.", wan=name)
 
     # Discovery
 
@@ -267,7 +291,9 @@ class Wans:
                 break
         self._leaving.remove(wan)
         wan.gone.set()
-        say(logging.INFO, f"WAN {wan.wish.name} is gone: its socket is closed.", wan=wan.wish.name)
+        self._say(
+            logging.INFO, f"WAN {wan.wish.name} is gone: its socket is closed.", wan=wan.wish.name
+        )
 
     async def _take_out(self, wan: Wan) -> None:
         """Stop using a WAN as soon as nothing more comes by it; not if it is wanted again."""
@@ -346,7 +372,7 @@ class Wans:
         self._dataplane.attach(wan_id, socket)
         wan.found, wan.address, wan.waiting_for = found, address, None
         wan.sends_since = trio.current_time()
-        say(
+        self._say(
             logging.INFO,
             f"WAN {wan.wish.name} is ready: {found.interface}, {found.local_host} to {address}.",
             wan=wan.wish.name,
@@ -368,7 +394,7 @@ class Wans:
     async def _wait_for(self, wan: Wan, what: str) -> None:
         """Stop using the WAN until what is missing is there."""
         if wan.waiting_for != what:
-            say(logging.WARNING, f"WAN {wan.wish.name} waits: {what}", wan=wan.wish.name)
+            self._say(logging.WARNING, f"WAN {wan.wish.name} waits: {what}", wan=wan.wish.name)
         wan.waiting_for = what
         await self._switch_off(wan, what)
 
@@ -383,7 +409,7 @@ class Wans:
         wan.found = wan.address = None
         if len(wan.undo):
             for failure in await self._in_thread(wan.undo.run):
-                say(logging.WARNING, f"Could not undo {failure}.", wan=wan.wish.name)
+                self._say(logging.WARNING, f"Could not undo {failure}.", wan=wan.wish.name)
 
     # Names
 

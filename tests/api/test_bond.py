@@ -3,6 +3,8 @@
 Sockets are real, so time is, and limits are generous.
 """
 
+from dataclasses import replace
+
 import pytest
 import trio
 
@@ -19,7 +21,9 @@ from multiwanbond.api import (
     open_bond,
     parse_configuration,
 )
+from multiwanbond.config.notations import HostPort
 from multiwanbond.core.datagram import Address
+from multiwanbond.core.handshake import public_key_of
 from multiwanbond.linux.fake import FakeNetwork
 from tests.config.files import CLIENT
 from tests.daemon.machine import FakeMachine
@@ -259,6 +263,22 @@ async def test_a_configuration_that_lacks_something_is_refused_with_place_and_re
 
     problems = [error.problem for error in caught.value.errors]
     assert "tunnel.address: is missing: this end needs an address inside the tunnel." in problems
+
+
+async def test_several_servers_are_refused() -> None:
+    known = client(free_port())
+    (peer,) = known.security.peers
+    other = replace(
+        peer,
+        name="spare",
+        public_key=public_key_of(bytes(range(7, 39))),
+        endpoint=HostPort("127.0.0.1", free_port()),
+    )
+    several = replace(known, security=replace(known.security, peers=(peer, other)))
+
+    with pytest.raises(PlatformError, match="names several servers"):
+        async with open_bond(several):
+            pass
 
 
 def test_a_file_is_loaded_as_the_daemon_loads_it() -> None:

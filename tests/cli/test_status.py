@@ -85,6 +85,7 @@ STATUS: StatusDocument = {
     ],
     "multicast": None,
     "plugins": [],
+    "servers": [],
     "wans": [
         {
             "id": 1,

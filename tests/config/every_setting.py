@@ -13,7 +13,7 @@ from .files import PEER_KEY, read
 
 BASE = f"""\
 mode: server
-session: {{remote_endpoint: "vps.example.net:9000", multicast_enabled: true}}
+session: {{remote_endpoint: "vps1.example.net:9000", multicast_enabled: true}}
 wans:
   - {{id: 1, name: Fibre, interface: eth0}}
   - {{id: 2, name: LTE, interface: wwan0}}

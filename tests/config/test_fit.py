@@ -73,10 +73,61 @@ def test_a_value_that_cannot_be_read_is_not_called_missing_as_well(text: str) ->
     assert "missing" not in complaint(text)
 
 
-def test_a_client_has_one_peer() -> None:
+SPARE = f"    - {{name: spare, public_key: '{OTHER_KEY}', endpoint: 'spare.example.net:9000'}}\n"
+
+
+def test_a_client_may_have_several_servers() -> None:
+    found = read(CLIENT + SPARE)
+
+    assert [str(each.session.remote_endpoint) for each in found.servers] == [
+        "vps.example.net:9000",
+        "spare.example.net:9000",
+    ]
+    assert [each.security.peers for each in found.servers] == [
+        (peer,) for peer in found.security.peers
+    ]
+
+
+def test_several_servers_are_behind_the_same_addresses() -> None:
+    everything = "allowed_ips: [0.0.0.0/0]"
+    text = CLIENT.replace("allowed_ips: [10.77.0.0/24]", everything)
+
+    assert read(text + SPARE.replace("}", f", {everything}}}")).mode is Mode.CLIENT
+
+
+def test_a_server_alone_may_have_its_own_endpoint() -> None:
+    found = read(f"mode: client\nsecurity:\n  peers:\n{SPARE}")
+
+    assert [str(each.session.remote_endpoint) for each in found.servers] == [
+        "spare.example.net:9000"
+    ]
+
+
+def test_each_of_several_servers_must_be_somewhere() -> None:
     found = complaint(f"{CLIENT}    - {{public_key: '{OTHER_KEY}'}}\n")
 
-    assert "security.peers[1]: is a second peer" in found
+    assert "security.peers[1].endpoint: is missing: each of several servers has its own" in found
+
+
+def test_a_wan_cannot_lead_to_one_of_several_servers() -> None:
+    found = complaint(f"wans: [{{id: 1, interface: a, remote_addr: 'v:1'}}]\n{CLIENT}{SPARE}")
+
+    assert "wans[0].remote_addr: leads to one server" in found
+
+
+def test_a_server_calls_nobody() -> None:
+    found = complaint(f"mode: server\nsecurity:\n  peers:\n{SPARE}")
+
+    assert "security.peers[0].endpoint: says where a server is, but this is one" in found
+
+
+def test_a_named_spare_server_could_not_be_looked_up_while_everything_is_blocked() -> None:
+    text = CLIENT.replace("vps.example.net", "192.0.2.1").replace("10.77.0.0/24", "0.0.0.0/0")
+    blocking = text.replace("tunnel: {", "tunnel: {on_failure: block, ")
+
+    found = complaint(blocking + SPARE)
+
+    assert "security.peers[1].endpoint: 'spare.example.net' could not be looked up" in found
 
 
 def peers(first: str, second: str) -> str:

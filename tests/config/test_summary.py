@@ -2,7 +2,7 @@
 
 from multiwanbond.config.summary import remarks, summarise
 
-from .files import CLIENT, PEER_KEY, read
+from .files import CLIENT, OTHER_KEY, PEER_KEY, read
 
 
 def test_a_client_reads_its_wans_and_routes_in_plain_words() -> None:
@@ -14,10 +14,21 @@ def test_a_client_reads_its_wans_and_routes_in_plain_words() -> None:
     said = "\n".join(summarise(configuration))
 
     assert "This is a client; its server is vps at vps.example.net:9000." in said
-    assert "WAN 1, Fibre (fiber): by eth0 to vps.example.net:9000" in said
+    assert "WAN 1, Fibre (fiber): by eth0; " in said
     assert "a failure is noticed in about 600ms" in said
     assert "WAN 2, WAN 2: not enabled" in said
     assert "Into the tunnel goes: only its own network" in said
+
+
+def test_a_client_reads_the_order_of_its_servers() -> None:
+    second = (
+        f"    - {{name: spare, public_key: '{OTHER_KEY}', endpoint: 'spare.example.net:9000'}}\n"
+    )
+
+    said = "\n".join(summarise(read(CLIENT + second)))
+
+    assert "its server is vps at vps.example.net:9000." in said
+    assert "While that one does not answer: spare at spare.example.net:9000" in said
 
 
 def test_a_server_reads_where_it_listens_and_who_is_behind_whom() -> None:
