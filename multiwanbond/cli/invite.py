@@ -10,12 +10,13 @@ from typing import Final
 from multiwanbond.config.invitation import Invitation
 from multiwanbond.config.keys import KEY_SIZE
 from multiwanbond.config.model import Configuration, Mode, Peer
-from multiwanbond.config.notations import HOST_PORT, HostPort
+from multiwanbond.config.notations import HOST_PORT, IP_ADDRESS, KEY, HostPort
 from multiwanbond.config.peer_files import directory_of, is_file_name, write_peer
-from multiwanbond.config.pool import free_addresses
+from multiwanbond.config.pool import claimed_addresses, free_addresses
 from multiwanbond.control.client import ask
 from multiwanbond.control.protocol import Command
 from multiwanbond.errors import ControlError, PlatformError, PrivilegeError, UsageError
+from multiwanbond.units import NotationError
 
 from .arguments import written_as
 from .config_file import add_config_options, file_of, load_runnable
@@ -40,21 +41,38 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="where clients reach this server; default session.remote_endpoint, or the public "
         "address it has",
     )
+    parser.add_argument(
+        "--address",
+        type=written_as(IP_ADDRESS),
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="the client's address in the tunnel, once each for IPv4 and IPv6; default the lowest "
+        "free ones",
+    )
+    parser.add_argument(
+        "--key",
+        type=written_as(KEY),
+        metavar="PUBLIC_KEY",
+        help='the client has this key already, from another server: "mwb join --add" there prints '
+        "what to write here",
+    )
     parser.add_argument("--no-qr", action="store_true", help="print no QR code")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the client's file, let the daemon know, and print the line."""
     configuration = load_runnable(args)
-    _check(configuration, args.name)
-    invitation = _invitation(configuration, args.name, args.endpoint)
+    _check(configuration, args.name, args.key)
+    invitation = _invitation(configuration, args)
     _save(directory_of(file_of(args)), invitation)
     tell_daemon(args)
     line = invitation.line()
     addresses = ", ".join(str(address.ip) for address in invitation.addresses)
+    verb = "join" if args.key is None else "join --add"
     print(
         f"{args.name} is a client now, with {addresses}. "
-        f'On its machine run "sudo mwb join", and paste this line there:',
+        f'On its machine run "sudo mwb {verb}", and paste this line there:',
         file=sys.stderr,
     )
     print(line)
@@ -63,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(configuration: Configuration, name: str) -> None:
+def _check(configuration: Configuration, name: str, key: bytes | None) -> None:
     if configuration.mode is not Mode.SERVER:
         raise UsageError(f"{configuration.origin.where('')} is a client's: invite on the server.")
     if not is_file_name(name):
@@ -72,12 +90,19 @@ def _check(configuration: Configuration, name: str) -> None:
         )
     if any(peer.label == name for peer in configuration.security.peers):
         raise UsageError(f'there is a client {name!r} already. "mwb clients" lists them all.')
+    for peer in configuration.security.peers:
+        if peer.public_key == key:
+            raise UsageError(f"the client {peer.label!r} has this key already.")
 
 
-def _invitation(configuration: Configuration, name: str, endpoint: HostPort | None) -> Invitation:
+def _invitation(configuration: Configuration, args: argparse.Namespace) -> Invitation:
     from multiwanbond.core.handshake import public_key_of
 
-    addresses = free_addresses(configuration)
+    try:
+        claimed = claimed_addresses(configuration, args.address)
+    except NotationError as exc:
+        raise UsageError(f"{exc.problem}. {exc.remedy}.") from exc
+    addresses = claimed or free_addresses(configuration)
     if not addresses:
         raise PlatformError(
             "Every address of the tunnel's networks is taken.", "Choose a larger tunnel.address."
@@ -85,12 +110,13 @@ def _invitation(configuration: Configuration, name: str, endpoint: HostPort | No
     private_key = configuration.security.private_key
     assert private_key is not None, "it is runnable"
     return Invitation(
-        name=name,
-        server=endpoint or configuration.session.remote_endpoint or _public(configuration),
+        name=args.name,
+        server=args.endpoint or configuration.session.remote_endpoint or _public(configuration),
         server_key=public_key_of(private_key),
         addresses=addresses,
         dns=configuration.tunnel.dns,
         secret=os.urandom(KEY_SIZE),
+        client_key=args.key,
     )
 
 
@@ -118,12 +144,12 @@ def _save(directory: Path, invitation: Invitation) -> None:
 
     peer = Peer(
         name=invitation.name,
-        public_key=public_key_of(invitation.private_key),
+        public_key=invitation.client_key or public_key_of(invitation.private_key),
         preshared_key=invitation.preshared_key,
         allowed_ips=tuple(ip_network(address.ip) for address in invitation.addresses),
     )
     try:
-        write_peer(directory, peer)
+        write_peer(directory, peer, Mode.SERVER)
     except PermissionError as exc:
         problem = f"{directory} cannot be written."
         raise PrivilegeError(problem, "Run the command as root (sudo).") from exc

@@ -13,11 +13,15 @@ from multiwanbond.config.invitation import Invitation, read_invitation_untrusted
 from multiwanbond.config.key_files import share_with_service, write_key_file
 from multiwanbond.config.keys import encode_key
 from multiwanbond.config.load import DEFAULT_FILES
+from multiwanbond.config.model import Mode
+from multiwanbond.config.peer_files import directory_of, write_peer
 from multiwanbond.errors import PlatformError, PrivilegeError, UsageError
 from multiwanbond.units import NotationError
 
 from . import up
+from .another_server import another_server, invite_command, read_client
 from .command import main
+from .invite import tell_daemon
 
 _ASK: Final = 'The line that "mwb invite" printed on the server (it is not shown): '
 
@@ -46,7 +50,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="let the hosts of the LAN behind this machine use the tunnel, too",
     )
-    parser.add_argument(
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
+        "--add",
+        action="store_true",
+        help="add the server to the configuration that is there, to be used while those before it "
+        "do not answer",
+    )
+    there.add_argument(
         "--force", action="store_true", help="replace a configuration that is there already"
     )
     parser.add_argument("--no-up", action="store_true", help="write the files, start nothing")
@@ -55,9 +66,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Write the files, then start the tunnel and say how every WAN does."""
     config: Path = args.config or DEFAULT_FILES[0]
+    if args.add:
+        return _add(args, config)
     if config.exists() and not args.force:
-        raise UsageError(f"{config} exists: this machine has a tunnel. --force replaces it.")
+        raise UsageError(
+            f"{config} exists: this machine has a tunnel. --add makes the server another one of "
+            "it, --force replaces it."
+        )
     invitation = _read(args)
+    if invitation.client_key is not None:
+        raise UsageError(
+            "the invitation is for a machine that is a client already: --add it there."
+        )
     _write(config, invitation, is_router=args.router)
     print(f"This machine is {invitation.name!r} now; see {config}.")
     if args.no_up:
@@ -65,6 +85,20 @@ def run(args: argparse.Namespace) -> int:
     code = main(["up", "-c", str(config)])
     _say_how_to_stay(config, is_up=code in {0, up.TRIES_LATER})
     return code
+
+
+def _add(args: argparse.Namespace, config: Path) -> int:
+    """Add the server to those there are, and let the daemon know."""
+    client = read_client(config)
+    if args.line is None and args.file is None and sys.stdin.isatty():
+        print(f"On the other server run: {invite_command(client)}", file=sys.stderr)
+    server = another_server(client, _read(args))
+    with _explained(config.parent):
+        write_peer(directory_of(config), server, Mode.CLIENT)
+    print(f"{server.name} is a server of this machine now, after those before it.")
+    if not args.no_up:
+        tell_daemon(argparse.Namespace(config=config, mode=None))
+    return 0
 
 
 def _read(args: argparse.Namespace) -> Invitation:

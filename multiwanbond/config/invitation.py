@@ -3,7 +3,8 @@
     mwb1:<base64url of a JSON object, then of its checksum>
 
 It holds one secret, from which the client's private key and the preshared key are derived: whoever
-has the line is the client. The checksum tells a line that lost its end in a chat window.
+has the line is the client. A client that has a key pair already, of another server, is invited by
+its public key. The checksum tells a line that lost its end in a chat window.
 """
 
 import base64
@@ -39,10 +40,12 @@ class Invitation:
     """The client's, in the tunnel."""
     dns: tuple[IpAddress, ...] = ()
     secret: bytes
+    client_key: bytes | None = None
+    """The client's public key, if it had one; else `private_key` makes it."""
 
     @property
     def private_key(self) -> bytes:
-        """The client's."""
+        """The client's, unless it has one already."""
         return _derived(self.secret, b"private")
 
     @property
@@ -59,6 +62,7 @@ class Invitation:
             "a": [str(address) for address in self.addresses],
             "d": [str(server) for server in self.dns],
             "s": encode_key(self.secret),
+            **({} if self.client_key is None else {"p": encode_key(self.client_key)}),
         }
         data = json.dumps(document, separators=(",", ":")).encode()
         return PREFIX + base64.urlsafe_b64encode(data + _checksum(data)).decode().rstrip("=")
@@ -92,6 +96,7 @@ def _read(document: dict[str, Any]) -> Invitation:
         addresses=tuple(ip_interface(str(each)) for each in document["a"]),
         dns=tuple(IP_ADDRESS.parse(str(each)) for each in document["d"]),
         secret=decode_key(str(document["s"])),
+        client_key=decode_key(str(document["p"])) if "p" in document else None,
     )
 
 

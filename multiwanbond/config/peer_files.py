@@ -1,4 +1,5 @@
-"""Peers in files of their own, one each: those that `mwb invite` adds and `mwb revoke` removes.
+"""Peers in files of their own, one each: a server's clients that `mwb invite` adds and `mwb revoke`
+removes, and a client's further servers that `mwb join --add` adds.
 
 They are beside the configuration, in a directory named after it: config.yaml has config.peers/. A
 person's file stays as the person wrote it, comments included.
@@ -16,13 +17,16 @@ from .convert import Converter
 from .document import LARGEST, read_document
 from .key_files import how_to_read, make_directory, share_with_service
 from .keys import encode_key
-from .model import Peer
+from .model import Mode, Peer
 from .origin import Origin
 from .problems import Problems
 
 _SUFFIX: Final = ".yaml"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_HEADER: Final = '# Written by "mwb invite"; "mwb revoke {}" removes it.\n'
+_HEADERS: Final = {
+    Mode.SERVER: '# Written by "mwb invite"; "mwb revoke {}" removes it.\n',
+    Mode.CLIENT: '# Written by "mwb join --add"; without this file the server is used no more.\n',
+}
 
 
 def directory_of(configuration: Path) -> Path:
@@ -65,8 +69,13 @@ def _read(path: Path) -> Peer:
     return peer
 
 
-def write_peer(directory: Path, peer: Peer) -> Path:
+def write_peer(directory: Path, peer: Peer, mode: Mode) -> Path:
     """Write a peer to a new file, which nobody can read who cannot read the directory's others.
+
+    Args:
+        directory: of `directory_of`; made if need be.
+        peer: with a name that is one for a file, and a preshared key.
+        mode: of the end whose peer it is.
 
     Raises:
         FileExistsError: there is one of that name.
@@ -77,11 +86,13 @@ def write_peer(directory: Path, peer: Peer) -> Path:
     path = directory / f"{peer.name}{_SUFFIX}"
     allowed = ", ".join(f'"{prefix}"' for prefix in peer.allowed_ips)
     text = (
-        _HEADER.format(peer.name) + f"name: {peer.name}\n"
+        _HEADERS[mode].format(peer.name) + f"name: {peer.name}\n"
         f'public_key: "{encode_key(peer.public_key)}"\n'
         f'preshared_key: "{encode_key(peer.preshared_key)}"\n'
         f"allowed_ips: [{allowed}]\n"
     )
+    if peer.endpoint is not None:
+        text += f'endpoint: "{peer.endpoint}"\n'
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

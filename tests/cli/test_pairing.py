@@ -9,6 +9,7 @@ from multiwanbond.cli import main
 from multiwanbond.config.load import load
 from multiwanbond.config.runnable import require_runnable
 from multiwanbond.core.handshake import public_key_of
+from tests.config.files import OTHER_KEY
 
 Captured = pytest.CaptureFixture[str]
 
@@ -19,8 +20,12 @@ ANSWERS = "server\n\nvps.example.net\n\n\n"
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The configuration of a server, as `mwb init` writes it."""
-    config = tmp_path / "server" / "config.yaml"
-    feed(monkeypatch, ANSWERS)
+    return made_server(tmp_path, "server", monkeypatch)
+
+
+def made_server(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    config = tmp_path / name / "config.yaml"
+    feed(monkeypatch, ANSWERS.replace("vps.", f"{name}."))
     assert main(["init", "-c", str(config)]) == 0
     text = config.read_text().replace("tunnel: {", "tunnel: {name: mwbtest9, ")
     config.write_text(f"{text}control: {{socket: {tmp_path}/none.sock}}\n")
@@ -31,9 +36,9 @@ def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
-def invite(config: Path, name: str, capsys: Captured) -> str:
+def invite(config: Path, name: str, capsys: Captured, *more: str) -> str:
     capsys.readouterr()
-    assert main(["invite", "-c", str(config), name]) == 0
+    assert main(["invite", "-c", str(config), name, *more]) == 0
     return capsys.readouterr().out.strip()
 
 
@@ -63,7 +68,7 @@ def test_an_invited_client_fits_its_server(
     assert home.preshared_key == vps.preshared_key is not None
     assert [str(each) for each in near.tunnel.address] == ["10.77.0.2/24", "fd77::2/64"]
     assert [str(each) for each in home.allowed_ips] == ["10.77.0.2/32", "fd77::2/128"]
-    assert str(near.session.remote_endpoint) == "vps.example.net:9000"
+    assert str(near.session.remote_endpoint) == "server.example.net:9000"
 
 
 def test_each_client_has_an_address_and_a_secret_of_its_own(server: Path, capsys: Captured) -> None:
@@ -125,6 +130,97 @@ def test_a_machine_that_has_a_tunnel_keeps_it_unless_told_otherwise(
     assert (refused, kept, forced) == (64, before, 0)
     assert client.read_text() != before
     assert (tmp_path / "config.yaml.old").read_text() == before
+
+
+def told_to_run(said: str) -> list[str]:
+    """The options of the command that the complaint wants to be run on the other server."""
+    return said.partition("mwb invite NAME ")[2].split()
+
+
+def test_another_server_invites_a_client_by_the_key_and_the_addresses_it_has(
+    server: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    client = tmp_path / "config.yaml"
+    spare = made_server(tmp_path, "spare", monkeypatch)
+    invite(server, "first", capsys)
+    join(client, invite(server, "home", capsys), monkeypatch)
+
+    wrong = join(client, invite(spare, "stranger", capsys), monkeypatch, "--add")
+    options = told_to_run(capsys.readouterr().err)
+    line = invite(spare, "home", capsys, *options)
+    added = join(client, line, monkeypatch, "--add")
+    said = capsys.readouterr().out
+    again = join(client, line, monkeypatch, "--add")
+
+    near, far = require_runnable(load(client)), require_runnable(load(spare))
+    first, second = near.servers
+    home = far.security.peers[0]
+    assert (wrong, added, again) == (64, 0, 64)
+    assert "spare.example.net is a server of this machine now" in said
+    assert str(first.session.remote_endpoint) == "server.example.net:9000"
+    assert str(second.session.remote_endpoint) == "spare.example.net:9000"
+    assert near.security.private_key is not None
+    assert home.public_key == public_key_of(near.security.private_key)
+    assert home.preshared_key == second.security.peers[0].preshared_key
+    assert [str(each) for each in home.allowed_ips] == ["10.77.0.3/32", "fd77::3/128"]
+    assert {str(each) for each in second.routes} == {"0.0.0.0/0", "::/0"}
+
+
+def test_another_server_must_give_the_client_the_addresses_it_has(
+    server: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    client = tmp_path / "config.yaml"
+    spare = made_server(tmp_path, "spare", monkeypatch)
+    join(client, invite(server, "home", capsys), monkeypatch)
+    join(client, invite(spare, "stranger", capsys), monkeypatch, "--add")
+    key = told_to_run(capsys.readouterr().err)[:2]
+
+    code = join(client, invite(spare, "home", capsys, *key), monkeypatch, "--add")
+
+    assert code == 64
+    assert "10.77.0.3, fd77::3, but it has 10.77.0.2, fd77::2" in capsys.readouterr().err
+    assert len(load(client).security.peers) == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("10.78.0.2", "10.78.0.2 is in no network of the tunnel"),
+        ("10.77.0.1", "10.77.0.1 is taken"),
+        ("10.77.0.2", "10.77.0.2 is taken"),
+    ],
+)
+def test_an_address_that_cannot_be_given_is_refused(
+    server: Path, address: str, complaint: str, capsys: Captured
+) -> None:
+    invite(server, "home", capsys)
+
+    assert main(["invite", "-c", str(server), "office", "--address", address]) == 64
+    assert complaint in capsys.readouterr().err
+
+
+def test_an_invitation_for_a_key_makes_no_other_machine_a_client(
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    line = invite(server, "home", capsys, "--key", OTHER_KEY)
+
+    code = join(tmp_path / "config.yaml", line, monkeypatch)
+
+    assert code == 64
+    assert "is for a machine that is a client already" in capsys.readouterr().err
+
+
+def test_a_key_is_invited_once(server: Path, capsys: Captured) -> None:
+    invite(server, "home", capsys, "--key", OTHER_KEY)
+
+    assert main(["invite", "-c", str(server), "office", "--key", OTHER_KEY]) == 64
+    assert "the client 'home' has this key already" in capsys.readouterr().err
 
 
 def test_a_damaged_line_writes_nothing(

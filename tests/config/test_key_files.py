@@ -8,7 +8,7 @@ import pytest
 
 from multiwanbond.config import key_files
 from multiwanbond.config.key_files import read_key_file, write_key_file
-from multiwanbond.config.model import Peer
+from multiwanbond.config.model import Mode, Peer
 from multiwanbond.config.peer_files import directory_of, write_peer
 from multiwanbond.units import NotationError
 
@@ -54,7 +54,7 @@ def test_a_key_elsewhere_stays_the_owners_alone(etc: Path, tmp_path: Path) -> No
 def test_an_invited_peer_can_be_read_by_the_service(etc: Path) -> None:
     peer = Peer(name="home", public_key=KEY, preshared_key=KEY)
 
-    path = write_peer(directory_of(etc / "config.yaml"), peer)
+    path = write_peer(directory_of(etc / "config.yaml"), peer, Mode.SERVER)
 
     assert rights(path) == (0, GROUP, 0o640)
     assert rights(path.parent) == (0, GROUP, 0o750)
