@@ -36,7 +36,6 @@ def _check_unique(configuration: Configuration, problems: Problems) -> None:
     rules: list[tuple[str, str, Iterable[Hashable]]] = [
         ("wans", "id", (wan.id for wan in wans)),
         ("wans", "name", (wan.name or None for wan in wans)),
-        ("wans", "local_addr", (wan.local_addr for wan in wans)),
         ("classes", "name", (each.name for each in configuration.classes)),
         ("security.peers", "name", (peer.name or None for peer in peers)),
         ("security.peers", "public_key", (peer.public_key for peer in peers)),
@@ -71,6 +70,14 @@ def _check_wans(configuration: Configuration, problems: Problems) -> None:
                 f"{wan.interface!r} is already used by wans[{first}]",
                 "Give another interface, or give both WANs a local_addr",
                 depends_on=(f"wans[{index}]", f"wans[{first}]"),
+            )
+        # Two LTE sticks may well give the same address; their interfaces tell them apart.
+        is_one_place = is_same_line or None in (wan.interface, other.interface)
+        if is_one_place and wan.local_addr is not None and wan.local_addr == other.local_addr:
+            problems.add_consequence(
+                f"wans[{index}].local_addr",
+                f"is the same as that of wans[{first}]",
+                "Give each its own, or the interface as well",
             )
 
 

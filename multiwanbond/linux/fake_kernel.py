@@ -27,6 +27,8 @@ class FakeKernel:
         self._tables: dict[str, str] = {}
         self._sysctls: dict[str, str] = {
             "net/ipv4/conf/all/rp_filter": "0",
+            "net/ipv4/conf/all/arp_ignore": "0",
+            "net/ipv4/conf/all/arp_announce": "0",
             "net/ipv4/ip_forward": "0",
         }
         if has_ipv6:
@@ -59,7 +61,8 @@ class FakeKernel:
             mac=mac,
             driver=driver,
         )
-        self._sysctls[f"net/ipv4/conf/{name}/rp_filter"] = "0"
+        for setting in ("rp_filter", "arp_ignore", "arp_announce"):
+            self._sysctls[f"net/ipv4/conf/{name}/{setting}"] = "0"
         if self._has_ipv6:
             self._sysctls[f"net/ipv6/conf/{name}/addr_gen_mode"] = "0"
             self._sysctls[f"net/ipv6/conf/{name}/disable_ipv6"] = "0"

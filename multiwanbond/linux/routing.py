@@ -65,6 +65,8 @@ IPv4, before the other interfaces' 256 with IPv6."""
 
 _ALIAS: Final = "multiwanbond"
 _STRICT, _LOOSE = "1", "2"
+_ARP: Final = (("arp_ignore", "0", "1"), ("arp_announce", "01", "2"))
+"""Settings, the values of them that several interfaces in one network do not bear, and ours."""
 _LAST_RESORT: Final = 4_278_198_272
 """The metric of what holds when nothing else does; behind any that a person or DHCP gives."""
 _UDP, _TCP = 17, 6
@@ -103,10 +105,11 @@ class TunnelRouting:
     def configure_tun(self, addresses: Sequence[Interface], mtu: int, undo: Undo) -> list[str]:
         """Give the device its MTU and addresses and set it up; return what had to be left out.
 
-        Nothing of it needs a reversal: it goes with the device, whose closing the caller has put on
-        `undo`.
+        What is done to the device goes with it, whose closing the caller has put on `undo`.
         """
         skipped = self._refuse_or_skip(addresses)
+        # Of all WANs, in the end: some are changed when another WAN comes.
+        undo.push("settings of interfaces", self._sysctls.close)
         self._kernel.set_link(self.tunnel, mtu=mtu, alias=_ALIAS)
         self._prepare_ipv6(any(address.version == 6 for address in addresses))
         for address in addresses:
@@ -283,6 +286,32 @@ class TunnelRouting:
             )
             self._add_rule(rule, undo)
         self._loosen(found.interface, undo)
+        if version == 4:
+            self._keep_apart(found.interface, undo)
+
+    def _keep_apart(self, interface: str, undo: Undo) -> None:
+        """Let the interfaces in this one's network speak for their own addresses only (ARP).
+
+        Otherwise each of two in one LAN answers for the other's address as well, and what comes to
+        that goes to whichever answered first: not to the WAN whose socket waits for it.
+        """
+        there = [each for each in self._kernel.addresses() if each.address.version == 4]
+        own = [each.address.network for each in there if each.interface == interface]
+        sharing = {
+            each.interface
+            for each in there
+            if any(each.address.network.overlaps(network) for network in own)
+        }
+        if len(sharing) < 2:
+            return
+        for name in sorted(sharing):
+            for setting, unbearable, value in _ARP:
+                key = f"net/ipv4/conf/{name}/{setting}"
+                keys = (f"net/ipv4/conf/all/{setting}", key)  # the larger holds
+                if max(self._kernel.read_sysctl(each) or "0" for each in keys) in unbearable:
+                    # In a container without the permission they may be two LANs all the same.
+                    with contextlib.suppress(PrivilegeError):
+                        self._sysctls.set(key, value, undo)
 
     def _loosen(self, interface: str, undo: Undo) -> None:
         """Make the check of incoming packets' way back accept a way by any interface (RFC 3704).

@@ -73,6 +73,10 @@ class Restorer:
             self._restore(key, value)
         return [f"{key} = {value}" for key, value in recorded.items()]
 
+    def close(self) -> None:
+        """Put back what is changed still."""
+        self.restore_all()
+
     def _restore(self, key: str, value: str) -> None:
         if self._kernel.read_sysctl(key) is not None:  # else its interface is gone
             self._kernel.write_sysctl(key, value)

@@ -23,6 +23,10 @@ from .files import CLIENT, OTHER_KEY, PEER_KEY, complaint, complaints, read
             "wans[1].local_addr: is the same as that of wans[0]",
         ),
         (
+            "[{id: 1, interface: a, local_addr: 10.0.0.1}, {id: 2, local_addr: 10.0.0.1}]",
+            "wans[1].local_addr: is the same as that of wans[0]",
+        ),
+        (
             "[{id: 1, interface: a}, {id: 2, interface: a}]",
             "wans[1].interface: 'a' is already used by wans[0]",
         ),
@@ -37,6 +41,15 @@ def test_one_interface_may_carry_two_wans_with_addresses_of_their_own() -> None:
     found = read(
         "wans: [{id: 1, interface: a, local_addr: 10.0.0.1},"
         f" {{id: 2, interface: a, local_addr: 10.0.0.2}}]\n{CLIENT}"
+    )
+
+    assert len(found.wans) == 2
+
+
+def test_two_interfaces_may_have_the_same_address() -> None:
+    found = read(
+        "wans: [{id: 1, interface: a, local_addr: 192.168.8.100},"
+        f" {{id: 2, interface: b, local_addr: 192.168.8.100}}]\n{CLIENT}"
     )
 
     assert len(found.wans) == 2

@@ -270,6 +270,63 @@ def test_only_a_strict_check_of_ways_back_is_loosened(
     assert bench.kernel.read_sysctl("net/ipv4/conf/eth0/rp_filter") == own
 
 
+def test_wans_in_one_network_answer_for_their_own_addresses_only(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.kernel.add_address("eth1", ip_interface("192.0.2.8/24"))
+    twin = FoundWan(interface="eth1", gateway="192.0.2.1", local_host="192.0.2.8")
+    before = bench.state(), arp(bench.kernel)
+    routing, undo = TunnelRouting("mwb0", bench.kernel, tmp_path), Undo()
+
+    for wan_id, found in enumerate((FIBRE, twin), 1):
+        routing.route_wan(wan_id, found, undo)
+    during = arp(bench.kernel)
+    undo.run()
+
+    assert during == {"eth0": ("1", "2"), "eth1": ("1", "2")}
+    assert (bench.state(), arp(bench.kernel)) == before
+
+
+def test_wans_in_networks_of_their_own_are_left_as_they_are(bench: Bench, tmp_path: Path) -> None:
+    undo = Undo()
+    before = arp(bench.kernel)
+
+    for wan_id, found in enumerate((FIBRE, LTE), 1):
+        TunnelRouting("mwb0", bench.kernel, tmp_path).route_wan(wan_id, found, undo)
+
+    assert arp(bench.kernel) == before
+    undo.run()
+
+
+def test_what_was_set_for_a_wan_that_came_later_is_put_back_with_the_tunnel(
+    bench: Bench, tmp_path: Path
+) -> None:
+    before = bench.state(), arp(bench.kernel)
+    routing, undo = TunnelRouting("mwb0", bench.kernel, tmp_path), Undo()
+    bench.open_tun(undo)
+    routing.configure_tun(ADDRESSES, 1400, undo)
+    routing.route_wan(1, FIBRE, undo)
+    bench.kernel.add_address("eth1", ip_interface("192.0.2.8/24"))
+
+    again = Undo()
+    routing.route_wan(1, FIBRE, again)
+    again.commit()
+    bench.kernel.delete_address("eth1", ip_interface("192.0.2.8/24"))
+    undo.run()
+
+    assert (bench.state(), arp(bench.kernel)) == before
+
+
+def arp(kernel: Kernel) -> dict[str, tuple[str | None, ...]]:
+    return {
+        name: tuple(
+            kernel.read_sysctl(f"net/ipv4/conf/{name}/{setting}")
+            for setting in ("arp_ignore", "arp_announce")
+        )
+        for name in ("eth0", "eth1")
+    }
+
+
 def test_without_ipv6_in_the_kernel_its_parts_are_left_out_and_named(tmp_path: Path) -> None:
     kernel, undo = FakeKernel(has_ipv6=False), Undo()
     kernel.add_link("mwb0", kind="tun", is_up=False)
