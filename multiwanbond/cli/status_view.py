@@ -203,11 +203,12 @@ def _path_row(path: PathDocument) -> list[str]:
 
 
 def _state(path: PathDocument) -> str:
-    """Return the state, and beside it the peer's if that is another."""
+    """Return the state, and beside it the peer's if that is another, and what it waits for."""
     view = path["peer_view"]
     differs = view is not None and view["state"] != path["state"]
     there = f", {view['state']} there" if view is not None and differs else ""
-    return f"{path['state']} {_age(path['state_since_s'])}{there}"
+    reserve = ", in reserve" if path["in_reserve"] else ""
+    return f"{path['state']} {_age(path['state_since_s'])}{there}{reserve}"
 
 
 def _milliseconds(value: float | None) -> str:

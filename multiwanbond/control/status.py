@@ -89,6 +89,8 @@ class PathDocument(TrafficDocument):
     """One of assumed, searching, found."""
     carries_packets: bool
     """False while they are larger than its MTU allows, and go elsewhere."""
+    in_reserve: bool
+    """True while it waits until no other WAN works (`only_when_needed`)."""
     black_holes: int
     """How often the MTU turned out to have become smaller."""
     sent_datagrams: int

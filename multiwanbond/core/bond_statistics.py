@@ -1,13 +1,15 @@
-"""What a bond has counted, as one snapshot."""
+"""What a bond and its paths have counted, as one snapshot."""
 
 from typing import Protocol
 
 from multiwanbond.core.dispatch import Dispatch
 from multiwanbond.core.inbound import Inbound
 from multiwanbond.core.keys import KeyRing
+from multiwanbond.core.path import Path
+from multiwanbond.core.path_state import PathState
 from multiwanbond.core.paths import PathSet
 from multiwanbond.core.settings import PeerSettings
-from multiwanbond.core.statistics import PeerStatistics
+from multiwanbond.core.statistics import PathStatistics, PeerStatistics
 
 
 class CountingBond(Protocol):
@@ -46,6 +48,33 @@ def statistics_of(
         queued_bytes=dispatch.queued_bytes,
         shed_packets=dispatch.shed_packets,
         unsendable_packets=dispatch.unsendable_packets,
-        paths=tuple(path.statistics(now) for path in bond.paths if not path.has_gone),
+        paths=tuple(_of_path(path, now) for path in bond.paths if not path.has_gone),
         reorder=inbound.statistics(),
+    )
+
+
+def _of_path(path: Path, now: float) -> PathStatistics:
+    has_rtt = path.rtt.smoothed is not None
+    has_view = path.state is not PathState.DOWN
+    return PathStatistics(
+        path_id=path.path_id,
+        state=path.state,
+        state_since=path.state_since,
+        remote=path.remote if path.has_link else None,
+        rtt=path.rtt.smoothed,
+        jitter=path.rtt.jitter if has_rtt else None,
+        loss=path.loss(now),
+        capacity=path.rate,
+        queue=path.one_way.queue,
+        suspicions=path.suspicions,
+        mtu=path.mtu.size,
+        mtu_state=path.mtu.state,
+        is_fit=path.is_fit,
+        is_resting=path.is_resting,
+        black_holes=path.mtu.black_holes,
+        sent_datagrams=path.ledger.sent_datagrams,
+        sent_bytes=path.ledger.sent_bytes,
+        received_datagrams=path.arrivals.datagrams,
+        received_bytes=path.arrivals.octets,
+        peer_view=path.peer_view.statistics(now) if has_view else None,
     )

@@ -18,7 +18,6 @@ from multiwanbond.core.repair import InFlight, Lost
 from multiwanbond.core.replay import ReplayWindow
 from multiwanbond.core.rtt import DelayClock, OneWayDelay, RttEstimator, ack_patience
 from multiwanbond.core.settings import HealthSettings
-from multiwanbond.core.statistics import PathStatistics
 from multiwanbond.core.terms import terms_of
 from multiwanbond.core.timers import earliest
 
@@ -129,8 +128,9 @@ class Path:
         self.is_fit = True
         """True if the packets that come now fit its datagrams."""
         self.peer_view = PeerView()
+        self.is_resting = False
+        """True while it is kept in reserve, and others carry the packets."""
         self.is_suspect = False
-        self.is_resting = False  # kept in reserve, and not needed now
         """True while acks are overdue: packets go elsewhere, if there is an elsewhere."""
         self.suspicions = 0
         self._suspected_at = now
@@ -473,28 +473,3 @@ class Path:
             acked, patience = self.ledger.acked_sequence, prober.patience(self.rtt)
             mtu_at = self.mtu.deadline(acked, patience, is_usable=self.is_usable)
         return earliest((self.prober.deadline(), self._doubt_at(), mtu_at))
-
-    def statistics(self, now: float) -> PathStatistics:
-        """Return a snapshot."""
-        has_rtt = self.rtt.smoothed is not None
-        return PathStatistics(
-            path_id=self.path_id,
-            state=self.state,
-            state_since=self.state_since,
-            remote=self.remote if self.has_link else None,
-            rtt=self.rtt.smoothed,
-            jitter=self.rtt.jitter if has_rtt else None,
-            loss=self.ledger.loss(now),
-            capacity=self.rate,
-            queue=self.one_way.queue,
-            suspicions=self.suspicions,
-            mtu=self.mtu.size,
-            mtu_state=self.mtu.state,
-            is_fit=self.is_fit,
-            black_holes=self.mtu.black_holes,
-            sent_datagrams=self.ledger.sent_datagrams,
-            sent_bytes=self.ledger.sent_bytes,
-            received_datagrams=self.arrivals.datagrams,
-            received_bytes=self.arrivals.octets,
-            peer_view=None if self.state is PathState.DOWN else self.peer_view.statistics(now),
-        )

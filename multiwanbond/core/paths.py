@@ -159,10 +159,11 @@ class PathSet:
                 )
             path.changes.clear()
         before, self.sendable = self.sendable, sendable(self)
+        for path in self:
+            # Also if the same ones carry packets: what has become a reserve may be none of them.
+            path.is_resting = path.terms.is_reserve and path not in self.sendable
         if self.sendable == before:
             return has_changed
-        for path in self:
-            path.is_resting = path.terms.is_reserve and path not in self.sendable
         if any(path not in self.sendable for path in before):
             for path in self.sendable:
                 path.capacity.on_way_back_changed()

@@ -55,6 +55,8 @@ class PathStatistics:
     mtu_state: MtuState = MtuState.ASSUMED
     is_fit: bool = True
     """False if it carries no packets, because they are larger than it takes."""
+    is_resting: bool = False
+    """True while it is kept in reserve, and others carry the packets."""
     black_holes: int = 0
     """How often the MTU turned out to have become smaller."""
     peer_view: PeerViewStatistics | None = None

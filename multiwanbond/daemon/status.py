@@ -127,6 +127,7 @@ def _describe_path(
         "mtu": path.mtu,
         "mtu_state": path.mtu_state.value,
         "carries_packets": path.is_fit,
+        "in_reserve": path.is_resting,
         "black_holes": path.black_holes,
         "sent_datagrams": path.sent_datagrams,
         "received_datagrams": path.received_datagrams,

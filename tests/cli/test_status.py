@@ -72,6 +72,7 @@ STATUS: StatusDocument = {
                     "mtu": 1492,
                     "mtu_state": "found",
                     "carries_packets": True,
+                    "in_reserve": False,
                     "black_holes": 0,
                     "sent_datagrams": 7,
                     "received_datagrams": 8,
@@ -137,6 +138,17 @@ def test_what_was_done_against_losses_is_shown(capsys: pytest.CaptureFixture[str
 
     out = capsys.readouterr().out
     assert "  sent again: 12, parity sent: 300, made up for by parity: 4\n" in out
+
+
+def test_a_wan_that_waits_until_it_is_needed_is_in_reserve(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["peers"][0]["paths"][0]["in_reserve"] = True
+
+    show_status(status)
+
+    assert "  Fibre  eth0       Up 1min 0s, in reserve  1492" in capsys.readouterr().out
 
 
 def test_a_path_too_narrow_for_the_packets_is_named(capsys: pytest.CaptureFixture[str]) -> None:
