@@ -254,6 +254,25 @@ async def test_a_renamed_wan_stays_as_it_is(both: Both, nursery: trio.Nursery) -
     assert dict(both.client.tunnel.dataplane.sockets) == sockets
 
 
+@pytest.mark.parametrize("wan_lines", [(FIBRE, LTE), ()], ids=["listed", "discovered"])
+async def test_a_server_that_has_moved_is_followed(
+    both: Both, nursery: trio.Nursery, wan_lines: tuple[str, ...]
+) -> None:
+    await both.start(nursery, client_text(*wan_lines))
+    both.sites.server.host.interfaces["eth0"] = ["198.51.100.77"]
+
+    moved = client_text(*wan_lines).replace(SERVER.host, "198.51.100.77")
+    answer = await both.client.reload(moved)
+
+    assert answer["lines"] == [f"session.remote_endpoint: {SERVER} -> 198.51.100.77:{SERVER.port}"]
+    remote = f"198.51.100.77:{SERVER.port}"
+    await wait_until(
+        lambda: [wan["remote"] for wan in both.client.tunnel.status()["wans"]] == [remote] * 2
+    )
+    await wait_states(both.client.tunnel, "Up", "Up")
+    await both.sites.send(udp_packet(b"to another place"))
+
+
 async def test_from_discovered_wans_to_listed_ones_and_back(
     both: Both, nursery: trio.Nursery
 ) -> None:
