@@ -58,10 +58,12 @@ def show_status(status: StatusDocument) -> None:
 
 
 def waiting_lines(wans: Sequence[WanDocument]) -> Iterator[str]:
-    """Yield a line for each WAN that cannot be tried yet, saying what it waits for."""
+    """Yield what each WAN waits for that cannot be tried yet, and what to know of the others."""
     for wan in wans:
         if wan["waiting_for"]:
             yield f"WAN {wan['name']} waits: {wan['waiting_for']}"
+        elif wan["warning"]:
+            yield f"WAN {wan['name']}: {wan['warning']}"
 
 
 def _server_lines(servers: Sequence[ServerDocument]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Whether settings that are each valid also fit together."""
 
 from collections.abc import Hashable, Iterable, Iterator
+from ipaddress import ip_address
 from itertools import combinations
 from typing import Final
 
@@ -8,7 +9,7 @@ from multiwanbond.core.settings import Prefix
 
 from .fit_gateway import check_gateway
 from .model import Configuration, Mode, OnFailure, Peer, Wan, is_within
-from .notations import is_numeric
+from .notations import HostPort, is_numeric
 from .problems import Problems
 
 _LEAST_MTU_IPV6: Final = 1280
@@ -206,7 +207,41 @@ def _check_client(configuration: Configuration, problems: Problems) -> None:
             )
     _check_remotes(configuration, problems)
     _check_servers(configuration, problems)
+    _check_inner_and_outer(configuration, problems)
     _check_block(configuration, problems)
+
+
+def _check_inner_and_outer(configuration: Configuration, problems: Problems) -> None:
+    """Complain about addresses outside the tunnel that are in the tunnel's own network."""
+    hosts = {
+        **{key: remote.host for key, remote in _remotes(configuration) if is_numeric(remote.host)},
+        **{
+            f"wans[{index}].local_addr": str(wan.local_addr)
+            for index, wan in enumerate(configuration.wans)
+            if wan.local_addr is not None
+        },
+    }
+    for index, address in enumerate(configuration.tunnel.address):
+        for key, host in hosts.items():
+            if ip_address(host) in address.network:
+                problems.add_consequence(
+                    f"tunnel.address[{index}]",
+                    f"{address} has {host} in its network, which is {key}, outside the tunnel",
+                    "Choose another network for the tunnel, at both ends",
+                    depends_on=("session", "wans"),
+                )
+
+
+def _remotes(configuration: Configuration) -> Iterator[tuple[str, HostPort]]:
+    """Yield where servers are said to be."""
+    if configuration.session.remote_endpoint is not None:
+        yield "session.remote_endpoint", configuration.session.remote_endpoint
+    for index, wan in enumerate(configuration.wans):
+        if wan.remote_addr is not None:
+            yield f"wans[{index}].remote_addr", wan.remote_addr
+    for index, peer in enumerate(configuration.security.peers):
+        if peer.endpoint is not None:
+            yield f"security.peers[{index}].endpoint", peer.endpoint
 
 
 def _check_block(configuration: Configuration, problems: Problems) -> None:
@@ -221,13 +256,8 @@ def _check_block(configuration: Configuration, problems: Problems) -> None:
             "Add 0.0.0.0/0 and ::/0 to the server's allowed_ips, or leave on_failure out",
             depends_on=("security",),
         )
-    remotes = {
-        "session.remote_endpoint": configuration.session.remote_endpoint,
-        **{f"wans[{i}].remote_addr": wan.remote_addr for i, wan in enumerate(configuration.wans)},
-        **{f"security.peers[{i}].endpoint": peer.endpoint for i, peer in enumerate(security.peers)},
-    }
-    for key, remote in remotes.items():
-        if remote is not None and not is_numeric(remote.host):
+    for key, remote in _remotes(configuration):
+        if not is_numeric(remote.host):
             problems.add_consequence(
                 key,
                 f"{remote.host!r} could not be looked up while tunnel.on_failure blocks",

@@ -148,6 +148,8 @@ class WanDocument(TypedDict):
     """Where it sends to; None until the name is resolved."""
     waiting_for: str | None
     """What is missing before it can be tried, in plain words; None when nothing is."""
+    warning: str | None
+    """What about it may surprise, although it is used; None when nothing does."""
 
 
 class ServerDocument(TypedDict):

@@ -20,6 +20,7 @@ from multiwanbond.errors import MultiWanBondError, PlatformError
 from multiwanbond.linux import nftables
 from multiwanbond.linux.features import is_clock_synchronised, missing_features
 from multiwanbond.linux.kernel import Kernel
+from multiwanbond.linux.overlaps import Surroundings
 from multiwanbond.linux.privileges import check_privileges
 from multiwanbond.linux.wans import FoundWan, Uplinks
 
@@ -162,17 +163,15 @@ def _overlaps(patient: Patient) -> Iterator[Finding]:
     configuration = patient.configuration
     if configuration is None:
         return
-    name = configuration.tunnel.name
-    for wanted in configuration.tunnel.address:
-        for there in patient.kernel.addresses():
-            is_other = there.interface != name and there.address.version == wanted.version
-            if is_other and wanted.network.overlaps(there.address.network):
-                yield Finding(
-                    level=Level.BAD if wanted.ip in there.address.network else Level.WARNING,
-                    text=f"The tunnel's network {wanted.network} overlaps that of "
-                    f"{there.interface}, {there.address.network}.",
-                    remedy="Choose another tunnel.address, at both ends.",
-                )
+    surroundings = Surroundings(patient.kernel, tunnel=configuration.tunnel.name)
+    for overlap in surroundings.in_the_way_of_all(
+        configuration.tunnel.address, configuration.routes
+    ):
+        yield Finding(
+            level=Level.BAD if overlap.is_harmful else Level.WARNING,
+            text=overlap.problem,
+            remedy=overlap.remedy,
+        )
 
 
 # The WANs

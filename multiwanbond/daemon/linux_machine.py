@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from multiwanbond.config.notations import InterfaceAddress, IpAddress
@@ -137,9 +138,10 @@ class LinuxMachine:
 
     def locate(self, wish: WanWish, version: int) -> FoundWan:
         """Return where a WAN is for this IP version; PlatformError says what is missing."""
-        return Uplinks(self._kernel, tunnel=self._tunnel).locate(
+        found = Uplinks(self._kernel, tunnel=self._tunnel).locate(
             interface=wish.interface, local_host=wish.local_host, version=version
         )
+        return replace(found, warning=self._routing.warning_of(found.interface))
 
     def route_wan(self, wan_id: int, found: FoundWan, undo: Undo) -> None:
         """Let datagrams from the WAN's address leave by the WAN."""

@@ -245,6 +245,7 @@ class Wans:
                 "local": wan.found.local_host if wan.found else None,
                 "remote": str(wan.address) if wan.address else None,
                 "waiting_for": wan.waiting_for,
+                "warning": wan.found.warning if wan.found else None,
             }
             for wan in self._wans.values()
         ]
@@ -340,8 +341,11 @@ class Wans:
         await self._look_up(wan)
         found, address = await self._match(wan)
         is_same = (found, address) == (wan.found, wan.address)
+        if found.warning and (wan.found is None or wan.found.warning != found.warning):
+            say(logging.WARNING, f"WAN {wan.wish.name}: {found.warning}", wan=wan.wish.name)
         if is_same and wan.wish.id in self._dataplane.sockets:
             await self._restore_routes(wan, found)
+            wan.found = found
             wan.failures = 0
             return
         await self._switch_off(wan, "the WAN changed")

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from multiwanbond.core.settings import Prefix
-from multiwanbond.errors import PlatformError, PrivilegeError
+from multiwanbond.errors import PrivilegeError
 
 from .kernel import (
     DEFAULT_METRIC,
@@ -40,6 +40,7 @@ from .kernel import (
     Route,
     Rule,
 )
+from .overlaps import OTHER_ADDRESS, OverlapError, Surroundings
 from .sysctl import Restorer
 from .undo import Undo
 from .wans import FoundWan
@@ -106,6 +107,9 @@ class TunnelRouting:
         """Give the device its MTU and addresses and set it up; return what had to be left out.
 
         What is done to the device goes with it, whose closing the caller has put on `undo`.
+
+        Raises:
+            OverlapError: an address is in a network the machine is in; nothing has changed.
         """
         skipped = self._refuse_or_skip(addresses)
         # Of all WANs, in the end: some are changed when another WAN comes.
@@ -120,15 +124,10 @@ class TunnelRouting:
         return [f"address {address}: this kernel has no IPv6" for address in skipped]
 
     def _refuse_or_skip(self, addresses: Sequence[Interface]) -> list[Interface]:
+        surroundings = Surroundings(self._kernel, tunnel=self.tunnel)
         for wanted in addresses:
-            for there in self._kernel.addresses():
-                if there.interface == self.tunnel or not _clash(wanted, there.address):
-                    continue
-                raise PlatformError(
-                    f"The tunnel address {wanted} is in the network {there.address.network} "
-                    f"of the interface {there.interface}, which would be cut off.",
-                    "Choose another tunnel.address, at both ends.",
-                )
+            for overlap in surroundings.in_the_way_of(wanted):
+                overlap.refuse()
         return [] if self._has_ipv6() else [a for a in addresses if a.version == 6]
 
     def _prepare_ipv6(self, is_wanted: bool) -> None:
@@ -152,9 +151,15 @@ class TunnelRouting:
 
         A default route is not put into the main table, where it would fight with the WANs'; it gets
         a table of its own that is asked unless main has something more specific.
+
+        Raises:
+            OverlapError: the machine is in one of these networks.
         """
         skipped = []
+        surroundings = Surroundings(self._kernel, tunnel=self.tunnel)
         for prefix in prefixes:
+            for overlap in surroundings.in_the_way_of_route(prefix):
+                overlap.refuse()
             if prefix.version == 6 and not self._has_ipv6():
                 skipped.append(f"route {prefix}: this kernel has no IPv6")
             elif prefix.prefixlen == 0:
@@ -254,6 +259,25 @@ class TunnelRouting:
                 )
 
     # Out by a WAN
+
+    def warning_of(self, interface: str) -> str | None:
+        """Return what to say about a WAN that came after the tunnel; None if all is well.
+
+        Raises:
+            OverlapError: the WAN has the tunnel's own address. What programs send from that would
+                leave by the WAN, past the tunnel.
+        """
+        there = self._kernel.addresses()
+        inside = [each.address for each in there if each.interface == self.tunnel]
+        for each in there:
+            if each.interface == interface and each.address.ip in {own.ip for own in inside}:
+                raise OverlapError(
+                    f"The interface {interface} has {each.address}, the address of {self.tunnel}.",
+                    OTHER_ADDRESS,
+                )
+        surroundings = Surroundings(self._kernel, tunnel=self.tunnel, interface=interface)
+        overlaps = (each for own in inside for each in surroundings.in_the_way_of(own))
+        return next((f"{each.problem} {each.remedy}" for each in overlaps if each.is_harmful), None)
 
     def route_wan(self, wan_id: int, found: FoundWan, undo: Undo) -> None:
         """Let what comes from the WAN's address leave by the WAN.
@@ -375,14 +399,3 @@ class TunnelRouting:
 
     def _owns_table(self, table: int) -> bool:
         return self._first_table <= table < self._first_table + _TABLES_PER_TUNNEL
-
-
-def _clash(wanted: Interface, there: Interface) -> bool:
-    """Return whether a tunnel with the address `wanted` takes the neighbours of `there` away.
-
-    A network that is larger than the other is harmless: the more specific route wins.
-    """
-    if wanted.version != there.version:
-        return False
-    is_narrower = wanted.network.prefixlen >= there.network.prefixlen
-    return wanted.ip == there.ip or (is_narrower and there.ip in wanted.network)

@@ -1,7 +1,7 @@
 """Which uplinks this machine has, and where a configured one is to be found among them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
@@ -19,6 +19,8 @@ class FoundWan:
     """None where the interface leads to one place only (PPP, a TUN device), or nobody said."""
     local_host: str
     """The address of ours on it; it tells the IP version."""
+    warning: str | None = field(default=None, compare=False)
+    """What about it may surprise; None if nothing does."""
 
 
 class Uplinks:

@@ -95,6 +95,7 @@ STATUS: StatusDocument = {
             "local": "192.0.2.1",
             "remote": "198.51.100.1:9000",
             "waiting_for": None,
+            "warning": None,
         },
         {
             "id": 2,
@@ -103,6 +104,7 @@ STATUS: StatusDocument = {
             "local": None,
             "remote": None,
             "waiting_for": "No interface 'wwan0'.",
+            "warning": None,
         },
     ],
     "sockets": [],
@@ -208,6 +210,15 @@ def test_a_peer_without_a_bond_is_not_connected(capsys: pytest.CaptureFixture[st
     show_status(status)
 
     assert "peer vps (AAECAwQF...): not connected" in capsys.readouterr().out
+
+
+def test_what_may_surprise_about_a_wan_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["wans"][0]["warning"] = "Its network is the tunnel's."
+
+    show_status(status)
+
+    assert "WAN Fibre: Its network is the tunnel's.\n" in capsys.readouterr().out
 
 
 def test_asking_for_the_status_loads_neither_trio_nor_pyroute2() -> None:

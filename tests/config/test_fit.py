@@ -55,6 +55,24 @@ def test_two_interfaces_may_have_the_same_address() -> None:
     assert len(found.wans) == 2
 
 
+@pytest.mark.parametrize(
+    ("key", "client"),
+    [
+        ("session.remote_endpoint", CLIENT.replace("vps.example.net", "10.77.0.1")),
+        (
+            "wans[0].remote_addr",
+            f'wans: [{{id: 1, interface: a, remote_addr: "10.77.0.1:9000"}}]\n{CLIENT}',
+        ),
+        ("wans[0].local_addr", f"wans: [{{id: 1, local_addr: 10.77.0.1}}]\n{CLIENT}"),
+    ],
+    ids=["server", "server of a WAN", "WAN"],
+)
+def test_an_address_outside_the_tunnel_is_not_in_the_tunnels_network(key: str, client: str) -> None:
+    expected = f"10.77.0.2/24 has 10.77.0.1 in its network, which is {key}, outside the tunnel"
+
+    assert expected in complaint(client)
+
+
 def test_a_client_must_know_its_server() -> None:
     found = complaint("mode: client")
 

@@ -14,6 +14,7 @@ from multiwanbond.errors import PlatformError
 from multiwanbond.linux.fake_kernel import FakeKernel
 from multiwanbond.linux.kernel import Kernel, Route, Rule
 from multiwanbond.linux.netlink import Netlink
+from multiwanbond.linux.overlaps import OverlapError
 from multiwanbond.linux.routing import TunnelRouting, number_of
 from multiwanbond.linux.tun import TunDevice
 from multiwanbond.linux.undo import Undo
@@ -226,10 +227,50 @@ def test_a_tunnel_address_in_the_network_of_a_wan_is_refused(bench: Bench, tmp_p
     before = bench.state()
     routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
 
-    with pytest.raises(PlatformError, match=r"network 192\.0\.2\.0/24 of the interface eth0"):
+    with pytest.raises(OverlapError, match=r"network 192\.0\.2\.0/24 of eth0") as refusal:
         routing.configure_tun([ip_interface("192.0.2.99/24")], 1400, undo)
 
+    assert refusal.value.exit_code == 78
     assert bench.state() == before
+    undo.run()
+
+
+def test_a_route_into_the_tunnel_to_the_network_of_a_lan_is_refused(
+    bench: Bench, tmp_path: Path
+) -> None:
+    undo = Undo()
+    before = bench.state()
+    routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
+
+    with pytest.raises(OverlapError, match=r"198\.51\.100\.0/24 is to be routed .* eth1"):
+        routing.route_tunnel([ip_network("198.51.100.0/24")], undo)
+
+    assert bench.state() == before
+
+
+def test_a_wan_that_comes_with_the_tunnels_network_is_warned_of(
+    bench: Bench, tmp_path: Path
+) -> None:
+    undo = Undo()
+    bench.open_tun(undo)
+    routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
+    routing.configure_tun(ADDRESSES, 1400, undo)
+    bench.kernel.add_address("eth1", ip_interface("10.77.0.9/24"))
+
+    assert routing.warning_of("eth0") is None
+    assert "network 10.77.0.0/24 of eth1" in (routing.warning_of("eth1") or "")
+    undo.run()
+
+
+def test_a_wan_that_comes_with_the_tunnels_address_is_refused(bench: Bench, tmp_path: Path) -> None:
+    undo = Undo()
+    bench.open_tun(undo)
+    routing = TunnelRouting("mwb0", bench.kernel, tmp_path)
+    routing.configure_tun(ADDRESSES, 1400, undo)
+    bench.kernel.add_address("eth1", ip_interface("10.77.0.2/16"))
+
+    with pytest.raises(OverlapError, match=r"eth1 has 10\.77\.0\.2/16, the address of mwb0"):
+        routing.warning_of("eth1")
     undo.run()
 
 
