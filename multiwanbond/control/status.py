@@ -63,6 +63,8 @@ class PeerViewDocument(TypedDict):
     loss_pct: float
     capacity_mbit: float
     """What the line is believed to carry to us."""
+    seen: str | None
+    """Where our datagrams come from; on a server, and while the peer has not said, None."""
 
 
 class PathDocument(TrafficDocument):

@@ -24,6 +24,7 @@ from multiwanbond.core.frames import (
     Leave,
     Probe,
     ProbeReply,
+    Seen,
     Terms,
     Train,
     TrainReport,
@@ -39,6 +40,7 @@ from multiwanbond.core.path_state import PathState
 from multiwanbond.core.paths import PathSet
 from multiwanbond.core.pmtu import FIRST_ID
 from multiwanbond.core.rtt import DelayClock
+from multiwanbond.core.seen import beside_view
 from multiwanbond.core.segments import SEGMENT
 from multiwanbond.core.settings import EndpointSettings, PeerSettings
 from multiwanbond.core.statistics import PeerStatistics
@@ -385,6 +387,8 @@ class Bond:
                     self.closed_by_peer = close_reason(frame.reason)
                 case View():
                     path.peer_view.on_view(frame, now)
+                case Seen():
+                    path.peer_view.on_seen(frame)
                 case Groups():
                     self.wishes.on_frame(frame, now)
         self._settle_paths()
@@ -392,8 +396,14 @@ class Bond:
     def _answer(self, path: Path, probe: Probe, now: float) -> None:
         frames: list[Frame] = [ProbeReply(probe.probe_id)]
         if self._is_idle(now) and path.is_probe_near(now):
-            frames += path.start_probe(now, is_idle=True)
+            frames += self._start_probe(path, now, is_idle=True)
         self._send_frames(path, [*frames, ack_of([path], now)], now)
+
+    def _start_probe(self, path: Path, now: float, *, is_idle: bool) -> list[Frame]:
+        frames, key = path.start_probe(now, is_idle=is_idle), self.keys.current
+        if path.is_ours or key is None:
+            return frames
+        return beside_view(frames, path.remote, key.features)
 
     def _handle_ack(self, ack: Ack, came_by: Path, now: float) -> None:
         for report in ack.paths:
@@ -442,7 +452,7 @@ class Bond:
                 self._settle_paths()
                 self._abandon(path, now)
             if path.prober.is_due(now):
-                frames = path.start_probe(now, is_idle=is_idle)
+                frames = self._start_probe(path, now, is_idle=is_idle)
                 # On an idle bond the answers tell as much, and bytes count.
                 frames += [] if is_idle else [ack_of([path], now)]
                 self._send_frames(path, frames, now)

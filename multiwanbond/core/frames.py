@@ -40,6 +40,7 @@ class FrameType(IntEnum):
     LEAVE = 9
     GROUPS = 10
     VIEW = 11
+    SEEN = 12
 
 
 class Probe(NamedTuple):
@@ -192,8 +193,29 @@ class View(NamedTuple):
     """Bytes a second from the sender to the receiver."""
 
 
+class Seen(NamedTuple):
+    """Where the datagrams come from, as the sender sees it, that arrive on the path this comes by.
+
+    1 type, 2 port, 1 length of the address (4 or 16), then the address
+    """
+
+    port: int
+    address: bytes
+
+
 Frame = (
-    Probe | ProbeReply | Ack | Close | Abandon | Train | TrainReport | Terms | Leave | Groups | View
+    Probe
+    | ProbeReply
+    | Ack
+    | Close
+    | Abandon
+    | Train
+    | TrainReport
+    | Terms
+    | Leave
+    | Groups
+    | View
+    | Seen
 )
 
 _PROBE: Final = Struct("!BH")
@@ -204,6 +226,7 @@ _TRAIN_REPORT: Final = Struct("!BBBBII")
 _TERMS: Final = Struct("!BHQ?")
 _GROUPS: Final = Struct("!BBBB")
 _VIEW: Final = Struct("!BBHIIQ")
+_SEEN: Final = Struct("!BHB")
 
 
 def encode_frames(frames: Sequence[Frame]) -> bytes:
@@ -237,6 +260,9 @@ def _encode_frame(frame: Frame) -> bytes:
             return _encode_groups(frame)
         case View():
             return _VIEW.pack(FrameType.VIEW, *frame)
+        case Seen():
+            head = _SEEN.pack(FrameType.SEEN, frame.port, len(frame.address))
+            return head + frame.address
 
 
 def _encode_groups(frame: Groups) -> bytes:
@@ -304,6 +330,8 @@ def _decode_frame_untrusted(plain: Bytes, offset: int) -> tuple[Frame, int]:
         case FrameType.VIEW:
             _, *fields = _VIEW.unpack_from(plain, offset)
             return View(*fields), offset + _VIEW.size
+        case FrameType.SEEN:
+            return _decode_seen_untrusted(plain, offset)
         case FrameType.PADDING:
             raise ValueError  # the caller stops at padding
 
@@ -336,6 +364,15 @@ def _decode_ack_untrusted(plain: Bytes, offset: int) -> tuple[Ack, int]:
         )
         offset = end
     return Ack(tuple(paths)), offset
+
+
+def _decode_seen_untrusted(plain: Bytes, offset: int) -> tuple[Seen, int]:
+    _, port, size = _SEEN.unpack_from(plain, offset)
+    offset += _SEEN.size
+    address = bytes(plain[offset : offset + size])
+    if size not in (4, 16) or len(address) != size:
+        raise ValueError
+    return Seen(port, address), offset + size
 
 
 def _decode_groups_untrusted(plain: Bytes, offset: int) -> tuple[Groups, int]:

@@ -12,6 +12,7 @@ from multiwanbond.core.gatekeeper import Admission
 from multiwanbond.core.handshake import BOND_ID_SIZE, Answer, Offer, TransportSecrets, choose_cipher
 from multiwanbond.core.keys import TransportKey
 from multiwanbond.core.opening import Opening
+from multiwanbond.core.seen import SEEN
 from multiwanbond.core.sessions import SessionTable
 from multiwanbond.core.settings import EndpointSettings, PeerSettings
 from multiwanbond.core.statistics import PeerStatistics
@@ -22,7 +23,7 @@ from multiwanbond.errors import DatagramError, DropReason
 REOPEN_AFTER: Final = 1.0
 """Seconds without any usable path after which the initiator asks for new keys: the peer may have
 restarted and no longer know the old ones. Asking is harmless if it has not."""
-FEATURES: Final = ZSTD
+FEATURES: Final = ZSTD | SEEN
 """All optional parts of the protocol that we speak."""
 MAX_CANDIDATES: Final = 4
 """Bonds a peer may have asked for without having used one yet; the oldest goes first."""

@@ -6,8 +6,9 @@ The other direction only the peer can measure, and it says so beside a probe.
 
 from typing import Final
 
-from multiwanbond.core.frames import View
+from multiwanbond.core.frames import Seen, View
 from multiwanbond.core.path_state import PathState
+from multiwanbond.core.seen import address_of
 from multiwanbond.core.statistics import PeerViewStatistics
 
 INTERVAL: Final = 1.0
@@ -24,11 +25,12 @@ _MOST: Final = 0xFFFFFFFF
 class PeerView:
     """One path as the peer sees it, and when it was last told how we do."""
 
-    __slots__ = ("_heard", "_heard_at", "_told_at", "_told_state")
+    __slots__ = ("_heard", "_heard_at", "_seen", "_told_at", "_told_state")
 
     def __init__(self) -> None:
         self._heard: View | None = None
         self._heard_at = 0.0
+        self._seen: Seen | None = None
         self._told_at: float | None = None
         self._told_state: PathState | None = None
 
@@ -65,6 +67,10 @@ class PeerView:
             self._heard = view
             self._heard_at = now
 
+    def on_seen(self, seen: Seen) -> None:
+        """The peer told where it sees us on this path."""
+        self._seen = seen
+
     def statistics(self, now: float) -> PeerViewStatistics | None:
         """Return what the peer told last; None if that is long ago."""
         view = self._heard
@@ -76,4 +82,5 @@ class PeerView:
             jitter=view.jitter_us / 1e6 if view.rtt_us else None,
             loss=view.loss / _LOSS_SCALE,
             capacity=float(view.capacity),
+            seen=None if self._seen is None else address_of(self._seen),
         )

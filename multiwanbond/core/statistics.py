@@ -21,6 +21,8 @@ class PeerViewStatistics:
     """Share of the peer's recent datagrams that we did not receive, 0 to 1."""
     capacity: float
     """Bytes a second that the line is believed to deliver to us."""
+    seen: Address | None = None
+    """Where our datagrams come from; None while the peer has not said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,7 @@ def _describe_view(view: PeerViewStatistics) -> PeerViewDocument:
         "jitter_ms": _milliseconds(view.jitter),
         "loss_pct": round(view.loss * 100, 2),
         "capacity_mbit": round(view.capacity * 8 / 1e6, 3),
+        "seen": None if view.seen is None else str(view.seen),
     }
 
 

@@ -66,6 +66,7 @@ STATUS: StatusDocument = {
                         "jitter_ms": 0.6,
                         "loss_pct": 0.4,
                         "capacity_mbit": 80.0,
+                        "seen": None,
                     },
                     "capacity_mbit": 20.0,
                     "queue_ms": 1.0,
