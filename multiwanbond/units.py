@@ -92,7 +92,7 @@ def format_rate(bytes_per_second: float) -> str:
 
 def format_size(size: float) -> str:
     """Return a number of bytes with a decimal prefix: "1.5MB"."""
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+    for unit, step in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= step:
             return _trimmed(size / step) + unit
     return _trimmed(size) + "B"
@@ -129,6 +129,15 @@ RATE: Final = Quantity(
     format=format_rate,
 )
 """Bytes per second; "Mbit" is bits, "MB/s" and a bare number are bytes."""
+
+SIZE: Final = Quantity(
+    name="an amount of data",
+    example="50GB",
+    # Only with the capital B, as above; and no bare number: nobody counts a month in bytes.
+    factors=MappingProxyType({"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}),
+    format=format_size,
+)
+"""Bytes, by decimal prefixes, as providers count them."""
 
 PERCENT: Final = Quantity(
     name="a percentage",

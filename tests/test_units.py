@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiwanbond.units import DURATION, PERCENT, RATE, NotationError, Quantity, format_size
+from multiwanbond.units import DURATION, PERCENT, RATE, SIZE, NotationError, Quantity, format_size
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,9 @@ from multiwanbond.units import DURATION, PERCENT, RATE, NotationError, Quantity,
         (RATE, "50mbit/s", 6.25e6),
         (RATE, "10MB/s", 1e7),
         (RATE, "104857600", 104857600),
+        (SIZE, "50 GB", 5e10),
+        (SIZE, "1.5TB", 1.5e12),
+        (SIZE, "500MB", 5e8),
         (PERCENT, "2.0", 2),
         (PERCENT, "2%", 2),
     ],
@@ -45,6 +48,8 @@ def test_a_quantity_is_read_as_operators_write_it(
         (DURATION, "٣s"),
         (RATE, "50Mb/s"),
         (RATE, "9" * 400),
+        (SIZE, "50"),
+        (SIZE, "50Gb"),
         (PERCENT, "nan"),
         (PERCENT, "inf"),
     ],
@@ -69,6 +74,8 @@ def test_what_is_no_quantity_is_quoted_and_an_example_shown(quantity: Quantity, 
         (RATE, 6.25e6, "50Mbit"),
         (RATE, 1.25e8, "1Gbit"),
         (RATE, 100, "800bit"),
+        (SIZE, 5e10, "50GB"),
+        (SIZE, 2e12, "2TB"),
         (PERCENT, 2.0, "2%"),
     ],
 )

@@ -10,6 +10,7 @@ from multiwanbond.control.status import (
     MulticastDocument,
     PathDocument,
     PeerDocument,
+    QuotaDocument,
     ServerDocument,
     StatusDocument,
     WanDocument,
@@ -51,6 +52,8 @@ def show_status(status: StatusDocument) -> None:
             print(f"  {line}")
     for line in (*_server_lines(status["servers"]), *waiting_lines(status["wans"])):
         print(line)
+    for line in map(_quota_line, status["quotas"]):
+        print(line)
     for line in _multicast_lines(status["multicast"]):
         print(line)
     for line in (*_plugin_lines(status), *_loss_lines(status), *_slow_lines(status)):
@@ -74,6 +77,22 @@ def _server_lines(servers: Sequence[ServerDocument]) -> Iterator[str]:
             for server in servers
         )
         yield f"servers, in this order: {', '.join(shown)}"
+
+
+def _quota_line(quota: QuotaDocument) -> str:
+    used, most = quota["used_bytes"], quota["quota_bytes"]
+    since = f" since {quota['since']}" if quota["since"] else ""
+    kept = "" if quota["is_kept"] else "; cannot be written, a restart forgets it"
+    until = quota["until"]
+    if quota["is_used_up"]:
+        fate = "off" if quota["action"] == "off" else "in reserve"
+        then = f": {fate} until {until}" if until else f": {fate}; the clock is not set"
+    else:
+        then = f"; anew on {until}" if until else "; the clock is not set"
+    return (
+        f"WAN {quota['wan']}: {format_size(used)} of {format_size(most)} used{since}, "
+        f"{used / most * 100:.1f} %{then}{kept}"
+    )
 
 
 def _headline(status: StatusDocument) -> str:

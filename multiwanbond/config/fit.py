@@ -8,6 +8,7 @@ from typing import Final
 from multiwanbond.core.settings import Prefix
 
 from .fit_gateway import check_gateway
+from .metered import check_quotas
 from .model import Configuration, Mode, OnFailure, Peer, Wan, is_within
 from .notations import HostPort, is_numeric
 from .problems import Problems
@@ -26,6 +27,7 @@ def check_fit(configuration: Configuration, problems: Problems) -> None:
     _check_classes(configuration, problems)
     _check_bypass(configuration, problems)
     check_gateway(configuration, problems)
+    check_quotas(configuration.wans, problems)
     if configuration.mode is Mode.CLIENT:
         _check_client(configuration, problems)
     if configuration.mode is Mode.SERVER:

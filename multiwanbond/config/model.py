@@ -18,12 +18,12 @@ from multiwanbond.core.settings import (
     Prefix,
     ReorderSettings,
     RoutingMode,
-    WanSettings,
 )
 from multiwanbond.options import Reload, option
 
 from .gateway import Gateway
 from .keys import encode_key
+from .metered import MeteredWan
 from .notations import (
     FILE,
     HOST_PORT,
@@ -47,6 +47,8 @@ from .traffic import Bypass, Class
 
 RUN_DIRECTORY: Final = Path("/run/multiwanbond")
 """Where control sockets live; systemd makes it for the service, `mwb up` for itself."""
+STATE_DIRECTORY: Final = Path("/var/lib/multiwanbond")
+"""What outlives a restart; systemd makes it for the service."""
 LEAST_MTU: Final = 576
 """What every IPv4 host must take (RFC 791); IPv6 in the tunnel needs 1280 (RFC 8200)."""
 _FINGERPRINT: Final = 8
@@ -151,7 +153,7 @@ class Session(ReorderSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wan(WanSettings):
+class Wan(MeteredWan):
     """One uplink of a client."""
 
     name: str = option(
@@ -369,13 +371,19 @@ class Security:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """How commands reach the running daemon."""
+    """How commands reach the running daemon, and what it writes."""
 
     socket: Path | None = option(
         None,
         notation=SOCKET,
         default_doc=f"{RUN_DIRECTORY}/<tunnel.name>.sock",
         doc="Unix socket on which the daemon answers mwb status and mwb down.",
+    )
+    state_directory: Path = option(
+        STATE_DIRECTORY,
+        notation=FILE,
+        doc="Where the daemon keeps what metered WANs have carried. Choose another where /var is "
+        "lost with every boot, as on OpenWrt.",
     )
 
 
@@ -422,7 +430,9 @@ class Configuration:
         default_doc="none",
         doc="What is to run beside the packets, or to look at them: filters, metrics, alerts.",
     )
-    control: Control = option(Control, doc="How commands reach the running daemon.")
+    control: Control = option(
+        Control, doc="How commands reach the running daemon, and what it writes."
+    )
     origin: Origin = field(default_factory=Origin, compare=False, repr=False)
     """The file it came from, and where each key stands in it."""
 
@@ -446,6 +456,11 @@ class Configuration:
             for prefix in dict.fromkeys(allowed)
             if not any(is_within(prefix, network) for network in connected)
         )
+
+    @property
+    def quota_file(self) -> Path:
+        """Where the counts of metered WANs are kept; several tunnels do not share them."""
+        return self.control.state_directory / f"{self.tunnel.name}.quota.json"
 
     @property
     def servers(self) -> tuple["Configuration", ...]:

@@ -164,6 +164,25 @@ class ServerDocument(TypedDict):
     """True for the one the bond is with, or is being called now."""
 
 
+class QuotaDocument(TypedDict):
+    """What a metered WAN has carried, and may."""
+
+    wan_id: int
+    wan: str
+    used_bytes: int
+    """Both directions, with the outer headers."""
+    quota_bytes: int
+    since: str | None
+    """First day that is counted, such as 2026-11-01; None while the clock is not set."""
+    until: str | None
+    """Day on which it begins anew."""
+    is_used_up: bool
+    action: str
+    """What happens then: reserve or off."""
+    is_kept: bool
+    """False while the count cannot be written, and would be forgotten at a restart."""
+
+
 class MulticastDocument(TypedDict):
     """Packets to groups, since the start."""
 
@@ -233,6 +252,8 @@ class StatusDocument(TypedDict):
     servers: list[ServerDocument]
     """A client's, in the order in which they are to be used."""
     wans: list[WanDocument]
+    quotas: list[QuotaDocument]
+    """Of metered WANs."""
     multicast: MulticastDocument | None
     """None if multicast is off."""
     sockets: list[SocketDocument]

@@ -91,6 +91,16 @@ class BypassPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaPlan:
+    """How much metered WANs may carry."""
+
+    file: Path
+    """Where the counts are kept."""
+    wans: tuple[Wan, ...]
+    """Those with a quota."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything a daemon is told."""
 
@@ -103,6 +113,8 @@ class Plan:
     """None: no multicast."""
     plugins: tuple[registry.Wanted, ...] = ()
     bypass: BypassPlan = BypassPlan()
+    quota: QuotaPlan | None = None
+    """None at a server."""
     class_places: tuple[PlaceWish, ...] = ()
     """For each class of the endpoint's the names and interfaces whose networks it has, too."""
     standby: tuple["Plan", ...] = ()
@@ -152,6 +164,7 @@ def _plan(configuration: Configuration, costs: CipherCosts) -> Plan:
         multicast=_multicast(configuration),
         plugins=registry.wanted(configuration),
         bypass=_bypass(configuration),
+        quota=_quota(configuration),
         class_places=tuple(
             PlaceWish(domains=each.domains, devices=each.devices) for each in configuration.classes
         ),
@@ -236,6 +249,13 @@ def _bypass(configuration: Configuration) -> BypassPlan:
     wish = configuration.bypass
     targets = (*wish.prefixes, *wish.devices)
     return BypassPlan(targets=targets, places=PlaceWish(domains=wish.domains))
+
+
+def _quota(configuration: Configuration) -> QuotaPlan | None:
+    if configuration.mode is Mode.SERVER:
+        return None
+    metered = tuple(wan for wan in configuration.wans if wan.enabled and wan.quota is not None)
+    return QuotaPlan(file=configuration.quota_file, wans=metered)
 
 
 def _class(rule: Class) -> TrafficClass:

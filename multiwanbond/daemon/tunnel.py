@@ -41,8 +41,9 @@ from .multicast import MulticastRouting
 from .notify import Notifier
 from .places import Places, placed
 from .plan import ClientPlan, Plan, ServerPlan
+from .quota import Quotas
 from .reload import Reloader
-from .report import Report, alert_of, say
+from .report import Line, Report, alert_of, say
 from .servers import Servers
 from .status import SAMPLE_INTERVAL, RateMeter, describe_peer, describe_plugin, describe_sockets
 from .steering import Steering
@@ -76,6 +77,7 @@ class Tunnel:
         self._nursery: trio.Nursery | None = None
         self._rates = RateMeter()
         self._places = Places(machine, self._on_places_changed)
+        self._quotas = Quotas(plan.quota, self._tell, self._started_at)
         self.endpoint: Final = Endpoint(self._settings(), entropy=entropy, now=self._started_at)
         self.dataplane: Final = Dataplane(
             self.endpoint,
@@ -114,7 +116,8 @@ class Tunnel:
         classes = wanted.classes
         if self.plan.class_places:
             classes = placed(classes, self.plan.class_places, self._places)
-        return replace(wanted, inner_mtu=self._standing.mtu, classes=classes)
+        wans = self._quotas.limited(wanted.wans)
+        return replace(wanted, inner_mtu=self._standing.mtu, classes=classes, wans=wans)
 
     def _want_places(self) -> None:
         self._places.want([self.plan.bypass.places, *self.plan.class_places])
@@ -125,7 +128,7 @@ class Tunnel:
         self.dataplane.flush()
 
     def _make_sockets(self) -> Wans | Listener:
-        role = self.plan.role
+        role = self._quotas.left(self.plan.role)
         if isinstance(role, ClientPlan):
             return Wans(role, network=self._machine, dataplane=self.dataplane)
         return Listener(role, network=self._machine, dataplane=self.dataplane)
@@ -156,7 +159,8 @@ class Tunnel:
             nursery.start_soon(self._servers.run)
             if self._multicast is not None:
                 nursery.start_soon(self._carry_multicast, self._multicast)
-            nursery.start_soon(self._sample_rates)
+            nursery.start_soon(self._sample)
+            nursery.start_soon(self._quotas.run)
             nursery.start_soon(self._follow_mtu)
             nursery.start_soon(self._notifier.feed_watchdog, self.dataplane.turn)
             self._say_ready()
@@ -205,16 +209,19 @@ class Tunnel:
         """Do what cannot fail any more."""
         self.plan = plan
         self._want_places()
-        self.endpoint.reconfigure(self._settings(), trio.current_time())
-        self.dataplane.flush()
-        self._reconfigure_sockets()
+        counted = self.endpoint.statistics()
+        self._quotas.reconfigure(plan.quota, counted, trio.current_time())
+        self._use_settings()
         self._use_plugins()
         self._bypass.reconfigure(plan.bypass)
         self._gateway.reconfigure(plan.gateway)
         await trio.lowlevel.checkpoint()
 
-    def _reconfigure_sockets(self) -> None:
-        role, sockets = self.plan.role, self.sockets
+    def _use_settings(self) -> None:
+        """Let core and sockets go by what is wanted, and allowed, now."""
+        self.endpoint.reconfigure(self._settings(), trio.current_time())
+        self.dataplane.flush()
+        role, sockets = self._quotas.left(self.plan.role), self.sockets
         if isinstance(sockets, Wans):
             assert isinstance(role, ClientPlan)
             sockets.reconfigure(role)
@@ -229,12 +236,16 @@ class Tunnel:
 
     def _on_event(self, event: Event) -> None:
         self._steering.on_change()
-        line = self._report.on_event(event)
-        if line.level > logging.DEBUG:
-            self.plugins.alert(alert_of(line, tunnel=self.plan.tunnel.name))
+        self._tell(self._report.describe(event))
         if isinstance(event, GroupsChanged) and self._multicast is not None:
             self._multicast.on_groups_changed(event.groups)
         self._note_mtu(event)
+
+    def _tell(self, line: Line) -> None:
+        """Log a line, and let alert managers know."""
+        say(line.level, line.text, **line.fields)
+        if line.level > logging.DEBUG:
+            self.plugins.alert(alert_of(line, tunnel=self.plan.tunnel.name))
 
     def _note_mtu(self, event: Event) -> None:
         """Keep what each peer's paths carry; one that is gone narrows nobody."""
@@ -265,10 +276,17 @@ class Tunnel:
             name = self.plan.tunnel.name
             say(logging.INFO, f"The MTU of {name} is now {mtu}, as the lines have it.", mtu=mtu)
 
-    async def _sample_rates(self) -> None:
+    async def _sample(self) -> None:
         while True:
-            self._rates.sample(self.endpoint.statistics(), trio.current_time())
+            self._look(trio.current_time())
             await trio.sleep(SAMPLE_INTERVAL)
+
+    def _look(self, now: float) -> None:
+        """Look at the counters: how fast they grow, and whether they say that a quota is used."""
+        counted = self.endpoint.statistics()
+        self._rates.sample(counted, now)
+        if self._quotas.count(counted, now):
+            self._use_settings()
 
     def _say_ready(self) -> None:
         name, mode = self.plan.tunnel.name, self.plan.mode.value
@@ -285,6 +303,7 @@ class Tunnel:
     def _say_goodbye(self) -> None:
         say(logging.INFO, f"Stopping tunnel {self.plan.tunnel.name}.")
         self._notifier.stopping()
+        self._quotas.count(self.endpoint.statistics(), trio.current_time())
         self.endpoint.close(trio.current_time())
         self.dataplane.flush()
 
@@ -328,6 +347,7 @@ class Tunnel:
             "plugins": [describe_plugin(each) for each in self.plugins.statuses()],
             "servers": self._servers.describe(),
             "wans": self.sockets.describe(),
+            "quotas": self._quotas.describe(),
             "multicast": (
                 None if self._multicast is None else self._multicast.describe(counted.multicast)
             ),

@@ -30,7 +30,8 @@ class Alert:
     """Something happened that the operator may want to know."""
 
     kind: str
-    """What: path_state, path_address, path_removed, bond_opened, bond_closed or plugin_disabled."""
+    """What: path_state, path_address, path_removed, bond_opened, bond_closed, quota_nearly_used_up,
+    quota_used_up, quota_renewed or plugin_disabled."""
     severity: Severity
     text: str
     """A sentence."""

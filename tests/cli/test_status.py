@@ -108,6 +108,7 @@ STATUS: StatusDocument = {
             "warning": None,
         },
     ],
+    "quotas": [],
     "sockets": [],
     "dropped": {"forged": 3, "replayed": 0},
     "unroutable_packets": 0,
@@ -152,6 +153,53 @@ def test_a_wan_that_waits_until_it_is_needed_is_in_reserve(
     show_status(status)
 
     assert "  Fibre  eth0       Up 1min 0s, in reserve  1492" in capsys.readouterr().out
+
+
+QUOTA = {
+    "wan_id": 2,
+    "wan": "LTE",
+    "used_bytes": 12_300_000_000,
+    "quota_bytes": 50_000_000_000,
+    "since": "2026-11-01",
+    "until": "2026-12-01",
+    "is_used_up": False,
+    "action": "reserve",
+    "is_kept": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, "WAN LTE: 12.3GB of 50GB used since 2026-11-01, 24.6 %; anew on 2026-12-01"),
+        (
+            {"used_bytes": 50_000_000_000, "is_used_up": True},
+            "WAN LTE: 50GB of 50GB used since 2026-11-01, 100.0 %: in reserve until 2026-12-01",
+        ),
+        (
+            {"used_bytes": 50_000_000_000, "is_used_up": True, "action": "off"},
+            "WAN LTE: 50GB of 50GB used since 2026-11-01, 100.0 %: off until 2026-12-01",
+        ),
+        (
+            {"since": None, "until": None},
+            "WAN LTE: 12.3GB of 50GB used, 24.6 %; the clock is not set",
+        ),
+        (
+            {"is_kept": False},
+            "WAN LTE: 12.3GB of 50GB used since 2026-11-01, 24.6 %; anew on 2026-12-01; "
+            "cannot be written, a restart forgets it",
+        ),
+    ],
+)
+def test_what_metered_wans_have_used_is_shown(
+    told: dict[str, object], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status: Any = copy.deepcopy(STATUS)
+    status["quotas"] = [{**QUOTA, **told}]
+
+    show_status(status)
+
+    assert expected in capsys.readouterr().out.splitlines()
 
 
 def test_a_path_too_narrow_for_the_packets_is_named(capsys: pytest.CaptureFixture[str]) -> None:

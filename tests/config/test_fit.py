@@ -214,3 +214,27 @@ def test_a_route_must_lead_to_a_peer() -> None:
     found = complaint(CLIENT.replace("tunnel: {", "tunnel: {routes: [10.77.0.0/16, 10.9.0.0/16], "))
 
     assert "tunnel.routes[1]: no peer has 10.9.0.0/16 in its allowed_ips" in found
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("quota_day: 15", "wans[0].quota_day: says nothing without a quota"),
+        ("quota_period: day", "wans[0].quota_period: says nothing without a quota"),
+        ("quota_action: off", "wans[0].quota_action: says nothing without a quota"),
+        (
+            "quota: 1GB, quota_period: day, quota_day: 15",
+            "wans[0].quota_day: is for quotas of a month, but quota_period is day",
+        ),
+        ("quota: 1GB, quota_day: 32", "wans[0].quota_day: '32' is out of range"),
+        ("quota: 50", "wans[0].quota: expected an amount of data, found '50'"),
+    ],
+)
+def test_what_says_nothing_about_a_quota_is_refused(said: str, expected: str) -> None:
+    assert expected in complaint(f"wans: [{{id: 1, interface: a, {said}}}]\n{CLIENT}")
+
+
+def test_a_quota_is_written_as_providers_do() -> None:
+    found = read(f"wans: [{{id: 1, interface: a, quota: 50 GB, quota_day: 15}}]\n{CLIENT}")
+
+    assert found.wans[0].quota == 50e9

@@ -23,6 +23,7 @@ from multiwanbond.core.settings import CipherCosts
 from multiwanbond.daemon import wans
 from multiwanbond.daemon.app import run_daemon
 from multiwanbond.daemon.plan import plan_for
+from multiwanbond.daemon.quota_file import Count, read_counts, write_counts
 from multiwanbond.daemon.reload import Reloader
 from multiwanbond.daemon.tunnel import Tunnel
 from multiwanbond.errors import ControlError
@@ -89,7 +90,10 @@ class Site:
 
     def write(self, text: str) -> None:
         self.file.touch(mode=0o600)
-        self.file.write_text(text + f"control: {{socket: {self.socket}}}\n")
+        folder = self.file.parent
+        self.file.write_text(
+            f"{text}control: {{socket: {self.socket}, state_directory: {folder}}}\n"
+        )
 
     async def start(self, nursery: trio.Nursery, text: str, *, mode: Mode | None = None) -> None:
         self.write(text)
@@ -354,6 +358,71 @@ async def test_settings_of_the_core_are_followed(both: Both, nursery: trio.Nurse
     assert settings.routing_mode.value == "round_robin"
     assert settings.reorder.reorder_timeout == 1.0
     assert settings.wans[1].max_latency == 0.001
+
+
+def in_reserve(tunnel: Tunnel) -> list[bool]:
+    """Which paths wait until they are needed, by their numbers."""
+    return [path["in_reserve"] for path in tunnel.status()["peers"][0]["paths"]]
+
+
+def metered(quota: str, *, action: str = "reserve") -> str:
+    """The WAN that is paid for by the byte."""
+    return LTE.replace("}", f", quota: {quota}, quota_action: {action}}}")
+
+
+def carried(site: Site, octets: int) -> Path:
+    """Let an earlier run have carried so much by that WAN."""
+    file = site.file.parent / "mwb0.quota.json"
+    write_counts(file, {2: Count(used=octets, rule="month 1")})
+    return file
+
+
+async def test_a_wan_whose_quota_is_used_up_waits_in_reserve_until_it_has_a_larger_one(
+    both: Both, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = carried(both.client, 999_000)
+    await both.start(nursery, client_text(FIBRE, metered("1MB")))
+    tunnels = both.client.tunnel, both.server.tunnel
+
+    # By what probes take alone.
+    await wait_until(lambda: [in_reserve(each) for each in tunnels] == [[False, True]] * 2)
+    said = caplog.text.count("WAN LTE has used up its quota of 1MB: it is in reserve until")
+    answer = await both.client.reload(client_text(FIBRE, metered("2MB")))
+    await wait_until(lambda: [in_reserve(each) for each in tunnels] == [[False, False]] * 2)
+    (quota,) = both.client.tunnel.status()["quotas"]
+    both.client.tunnel.stop()
+    await wait_until(lambda: not both.client.socket.exists())
+
+    assert said == 1
+    assert answer["lines"] == ["wans[1].quota: 1MB -> 2MB"]
+    assert 1_000_000 <= quota["used_bytes"] < 1_900_000
+    assert read_counts(file)[2].used >= quota["used_bytes"]
+
+
+async def test_or_leaves_the_bond_and_comes_back(both: Both, nursery: trio.Nursery) -> None:
+    carried(both.client, 999_000)
+    await both.start(nursery, client_text(FIBRE, metered("1MB", action="off")))
+
+    await wait_until(lambda: "undo table of wwan0" in both.sites.client.log)
+    without = both.client.states()
+    await both.client.reload(client_text(FIBRE, metered("2MB", action="off")))
+    await wait_states(both.client.tunnel, "Up", "Up")
+
+    assert without == {"Fibre": "Up"}
+    await wait_until(lambda: both.server.states() == {"path 1": "Up", "path 2": "Up"})
+
+
+async def test_a_quota_that_was_used_up_before_the_start_counts_from_the_start(
+    both: Both, nursery: trio.Nursery
+) -> None:
+    carried(both.client, 1_000_000)
+    await both.server.start(nursery, server_text())
+
+    await both.client.start(nursery, client_text(FIBRE, metered("1MB", action="off")))
+    await wait_states(both.client.tunnel, "Up")
+
+    assert "table of wwan0" not in both.sites.client.log
+    assert [wan["name"] for wan in both.client.tunnel.status()["wans"]] == ["Fibre"]
 
 
 async def test_what_takes_a_restart_is_refused_and_nothing_else_is_applied(

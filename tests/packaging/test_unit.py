@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from multiwanbond.config.model import STATE_DIRECTORY
+
 from .conftest import PROJECT
 
 UNIT = "multiwanbond@.service"
@@ -86,3 +88,10 @@ def test_the_unit_has_one_capability(root: Path) -> None:
 
     assert "AmbientCapabilities=CAP_NET_ADMIN" in lines
     assert "CapabilityBoundingSet=CAP_NET_ADMIN" in lines
+
+
+def test_what_outlives_a_restart_has_a_place_that_the_service_may_write(root: Path) -> None:
+    lines = (root / "usr/lib/systemd/system" / UNIT).read_text().splitlines()
+
+    assert f"StateDirectory={STATE_DIRECTORY.name}" in lines
+    assert Path("/var/lib") == STATE_DIRECTORY.parent

@@ -10,19 +10,22 @@ import trio
 
 from multiwanbond.core.datagram import Address
 from multiwanbond.plugins.builtin.prometheus import Options, Prometheus, page
-from tests.cli.test_status import STATUS
+from tests.cli.test_status import QUOTA, STATUS
 from tests.daemon.waiting import wait_until
 
 from .collected import context
 
 
 def test_every_figure_has_its_help_its_type_and_its_labels() -> None:
-    lines = page(STATUS).splitlines()
+    status: Any = {**STATUS, "quotas": [QUOTA]}
+
+    lines = page(status).splitlines()
 
     assert 'mwb_up{tunnel="mwb0",version="0.1.0"} 1' in lines
     assert "# TYPE mwb_wan_rtt_seconds gauge" in lines
     assert 'mwb_wan_rtt_seconds{tunnel="mwb0",peer="vps",wan="Fibre"} 0.01234' in lines
     assert 'mwb_wan_sent_bytes_total{tunnel="mwb0",peer="vps",wan="Fibre"} 1500000' in lines
+    assert 'mwb_wan_quota_used_bytes{tunnel="mwb0",wan="LTE"} 12300000000' in lines
     assert 'mwb_wan_state{tunnel="mwb0",peer="vps",wan="Fibre",state="Up"} 1' in lines
     assert 'mwb_peer_connected{tunnel="mwb0",peer="vps"} 1' in lines
     assert 'mwb_dropped_total{tunnel="mwb0",reason="forged"} 3' in lines

@@ -84,6 +84,12 @@ _PEER: Final = (
            key="recovered_packets"),
     Metric(name="queued_bytes", kind="gauge", help="Inner bytes that wait.", key="queued_bytes"),
 )  # fmt: skip
+_QUOTA: Final = (
+    Metric(name="quota_bytes", kind="gauge", help="Bytes it may carry in a period.",
+           key="quota_bytes"),
+    Metric(name="quota_used_bytes", kind="gauge", help="Bytes of these it has carried.",
+           key="used_bytes"),
+)  # fmt: skip
 
 
 class Prometheus(MetricsCollector):
@@ -171,6 +177,11 @@ def page(status: Mapping[str, Any]) -> str:
         lines += _head(f"mwb_wan_{metric.name}", metric)
         for own, path in _paths(status, tunnel):
             lines += _samples(f"mwb_wan_{metric.name}", own, path[metric.key], metric)
+    for metric in _QUOTA:
+        lines += _head(f"mwb_wan_{metric.name}", metric)
+        for quota in status["quotas"]:
+            own = {**tunnel, "wan": quota["wan"]}
+            lines += _samples(f"mwb_wan_{metric.name}", own, quota[metric.key], metric)
     lines += ["# HELP mwb_wan_state 1 for the state it is in.", "# TYPE mwb_wan_state gauge"]
     for own, path in _paths(status, tunnel):
         lines.append(_line(("mwb_wan_state", {**own, "state": path["state"]}, 1.0)))
