@@ -342,7 +342,7 @@ class Wans:
         found, address = await self._match(wan)
         is_same = (found, address) == (wan.found, wan.address)
         if found.warning and (wan.found is None or wan.found.warning != found.warning):
-            say(logging.WARNING, f"WAN {wan.wish.name}: {found.warning}", wan=wan.wish.name)
+            self._say(logging.WARNING, f"WAN {wan.wish.name}: {found.warning}", wan=wan.wish.name)
         if is_same and wan.wish.id in self._dataplane.sockets:
             await self._restore_routes(wan, found)
             wan.found = found
